@@ -1,0 +1,277 @@
+"""The stages in order over a batch: rules, memory, then whatever answers for what neither knows.
+
+    rules   one scan of the whole block; most lines are settled here
+    memory  template → verdict for the rest, two levels (see masking.py)
+    stages  model, LLM: once per novel template
+
+A stage answers or abstains with None; failing is neither. What happens on a failure is decided here and nowhere
+else: it is counted, the next stage is asked, and nothing about it is remembered, so the next such line tries again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+import msgspec
+import numpy as np
+
+from . import masking
+from .batch import LLM, MODEL, RULES, Batch, Classified, Verdict, VerdictTable
+from .errors import StageError
+from .memory import Memory
+from .rules import NO_RULE, RuleSet, Scan
+from .taxonomy import Severity, Taxonomy
+
+if TYPE_CHECKING:
+    from .batch import Codes
+
+log = logging.getLogger(__name__)
+
+TEMPLATE_BYTES = 2048  # of a line; no stage reads further
+
+
+class Novel(msgspec.Struct, frozen=True):
+    """A template that nothing remembers, with one line of it and where that came from."""
+
+    template: str
+    sample: bytes
+    source: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a stage thinks. When it is not `sure` it abstains, and the label is only a guess to hand on."""
+
+    label: str
+    confidence: float
+    sure: bool
+    reason: str = "low_confidence"
+
+
+class Stage(Protocol):
+    """Model or LLM: one answer for each novel template, None where it has not even a guess.
+
+    Raises:
+        StageError: it failed; the message is the reason.
+    """
+
+    name: str
+    version: str
+
+    def answer(self, novel: Sequence[Novel]) -> list[Answer | None]: ...
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Which stages the lines of a source (a shell glob) may meet."""
+
+    source: str
+    stages: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class CascadeCounts:
+    """What happened beside the verdicts themselves."""
+
+    memory_hits: int = 0
+    memory_misses: int = 0
+    templates: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+
+
+ALL_STAGES = (RULES, MODEL, LLM)
+
+
+class Cascade:
+    """Rules, memory and stages put together. Not thread-safe: one per pipeline."""
+
+    def __init__(
+        self,
+        taxonomy: Taxonomy,
+        rules: RuleSet,
+        stages: Sequence[Stage] = (),
+        routes: Iterable[Route] = (),
+        memory_budget: int | None = None,
+    ) -> None:
+        self.table = VerdictTable(taxonomy)
+        self.rules = rules
+        self.stages = tuple(stages)
+        self.counts = CascadeCounts()
+        self._routes = tuple(routes)
+        self._budget = memory_budget
+        # Answers of different stages must not mix, so each set of stages that routes name has its own memory.
+        self._memories: dict[tuple[str, ...], Memory] = {}
+        # One more than there are rules, so that NO_RULE, which is -1, has an entry too.
+        codes = [self.table.rule(rule.id, rule.label, _severity(rule.severity)) for rule in rules.rules]
+        self._rule_codes = np.array([*codes, 0], np.int64)
+
+    def classify(self, batch: Batch) -> Classified:
+        """Give every line of a batch its verdict code."""
+        allowed = self._route(batch.source)
+        scan = self.rules.scan(batch)
+        rule = scan.rule if RULES in allowed else np.full(batch.count, NO_RULE, np.int64)
+        codes = self._rule_codes[rule]
+        unsettled = np.flatnonzero(rule == NO_RULE)
+        lines = batch.text.split(b"\n")
+        if len(unsettled):
+            codes[unsettled] = self._remembered(lines, batch, unsettled, scan, allowed)
+        level = scan.level if batch.levels is None else np.where(batch.levels, batch.levels, scan.level)
+        return Classified(codes + level, self._fields(lines, rule))
+
+    def verdict(self, code: int) -> Verdict:
+        return self.table.verdicts[code]
+
+    def _route(self, source: str) -> tuple[str, ...]:
+        for route in self._routes:
+            if fnmatchcase(source, route.source):
+                return route.stages
+        return ALL_STAGES
+
+    def _memory(self, allowed: tuple[str, ...]) -> Memory:
+        if allowed not in self._memories:
+            self._memories[allowed] = Memory(self._budget) if self._budget else Memory()
+        return self._memories[allowed]
+
+    def _fields(self, lines: Sequence[bytes], rule: Codes) -> dict[int, dict[str, object]]:
+        """What the winning rules capture; the only work that is done line by line, and only for such rules."""
+        winners = np.flatnonzero((rule != NO_RULE) & self.rules.capturing[rule])
+        captured = self.rules.captured
+        pairs = zip(winners.tolist(), rule[winners].tolist(), strict=True)
+        return {line: captured(position, lines[line]) for line, position in pairs}
+
+    def _remembered(
+        self, lines: Sequence[bytes], batch: Batch, unsettled: Codes, scan: Scan, allowed: tuple[str, ...]
+    ) -> list[int]:
+        """Codes of the lines that no rule settled: from memory, or from the stages where memory knows nothing."""
+        memory = self._memory(allowed)
+        kept = _kept_numbers(batch.text, scan.numbers)
+        keys = _first_keys(lines, unsettled, batch.text, kept)
+        found = memory.find(keys)
+        missed = [index for index, code in enumerate(found) if code is None] if None in found else []
+        self.counts.memory_hits += len(found) - len(missed)
+        self.counts.memory_misses += len(missed)
+        if missed:
+            places: dict[bytes, list[int]] = {}
+            for index in missed:
+                places.setdefault(keys[index], []).append(index)
+            numbers = [int(unsettled[indexes[0]]) for indexes in places.values()]
+            codes = self._second_level([lines[n] for n in numbers], [kept.get(n, ()) for n in numbers], batch.source, memory, allowed)
+            for (key, indexes), (first, later, remember) in zip(places.items(), codes, strict=True):
+                for index in indexes:
+                    found[index] = later
+                found[indexes[0]] = first
+                if remember:
+                    memory.remember(key, later)
+        return cast("list[int]", found)
+
+    def _second_level(
+        self,
+        lines: Sequence[bytes],
+        numbers: Sequence[Sequence[bytes]],
+        source: str,
+        memory: Memory,
+        allowed: tuple[str, ...],
+    ) -> list[Outcome]:
+        """For lines with different first-level keys, the outcome of each: by their templates, which may coincide."""
+        masked = masking.mask(lines)
+        keys = [masking.key(text, kept) for text, kept in zip(masked, numbers, strict=True)]
+        outcomes = {key: Outcome(code, code, True) for key, code in zip(keys, memory.find(keys), strict=True) if code is not None}
+        novel: dict[bytes, Novel] = {}
+        for key, text, line in zip(keys, masked, lines, strict=True):
+            if key not in outcomes and key not in novel:
+                novel[key] = Novel(masking.readable(text[:TEMPLATE_BYTES]), line[:TEMPLATE_BYTES], source)
+        if novel:
+            self.counts.templates += len(novel)
+            fresh = dict(zip(novel, self._ask(list(novel.values()), allowed), strict=True))
+            for key, outcome in fresh.items():
+                if outcome.remember:
+                    memory.remember(key, outcome.later)
+        result: list[Outcome] = []
+        for key in keys:
+            result.append(outcomes.get(key) or fresh[key])
+            outcomes[key] = Outcome(result[-1].later, result[-1].later, result[-1].remember)
+        return result
+
+    def _ask(self, novel: Sequence[Novel], allowed: tuple[str, ...]) -> list[Outcome]:
+        """Ask the stages in order, each for the templates that those before it left open."""
+        outcomes: list[Outcome | None] = [None] * len(novel)
+        opinions: list[Opinion] = [Opinion("no_stage") for _ in novel]
+        for stage in self.stages:
+            if stage.name not in allowed:
+                opinions = [replace(opinion, reason="route") if opinion.reason == "no_stage" else opinion for opinion in opinions]
+                continue
+            unanswered = [index for index, outcome in enumerate(outcomes) if outcome is None]
+            if not unanswered:
+                break
+            try:
+                answers = stage.answer([novel[index] for index in unanswered])
+            except StageError as error:
+                self.counts.failures[stage.name] += len(unanswered)
+                log.warning("the %s stage failed on %d templates: %s", stage.name, len(unanswered), error)
+                for index in unanswered:
+                    opinions[index] = replace(opinions[index], reason=f"{stage.name}_failed", remember=False)
+                continue
+            for index, answer in zip(unanswered, answers, strict=True):
+                if answer is None:
+                    opinions[index] = replace(opinions[index], reason="nothing_to_read")
+                elif answer.sure:
+                    give = partial(self.table.answer, answer.label, answer.confidence, stage.name, stage.version)
+                    outcomes[index] = Outcome(give(cached=False), give(cached=True), opinions[index].remember)
+                else:
+                    opinions[index] = replace(opinions[index], reason=answer.reason, guess=answer, model=stage.version)
+        return [outcome or self._unclassified(opinion) for outcome, opinion in zip(outcomes, opinions, strict=True)]
+
+    def _unclassified(self, opinion: Opinion) -> Outcome:
+        guess, confidence = (opinion.guess.label, opinion.guess.confidence) if opinion.guess else (None, 0.0)
+        give = partial(self.table.unclassified, opinion.reason, guess, confidence, opinion.model)
+        return Outcome(give(cached=False), give(cached=True), opinion.remember)
+
+
+class Outcome(NamedTuple):
+    """A template's codes: for the line that raised it, for later lines, and whether later lines may rely on it."""
+
+    first: int
+    later: int
+    remember: bool
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What is known of a template that no stage has answered yet."""
+
+    reason: str
+    guess: Answer | None = None
+    model: str | None = None
+    remember: bool = True
+
+
+def _kept_numbers(text: bytes, numbers: Sequence[tuple[int, int]]) -> dict[int, list[bytes]]:
+    """By line, the numbers in it that mean something."""
+    kept: dict[int, list[bytes]] = {}
+    for line, end in numbers:
+        kept.setdefault(line, []).append(masking.number_before(text, end))
+    return kept
+
+
+def _first_keys(lines: Sequence[bytes], chosen: Codes, text: bytes, kept: dict[int, list[bytes]]) -> list[bytes]:
+    """First-level keys of the chosen lines."""
+    if 2 * len(chosen) > len(lines):  # deleting digits from the whole block beats doing it line by line
+        everything = masking.digit_free(text)
+        keys = everything if len(chosen) == len(lines) else [everything[line] for line in chosen.tolist()]
+    else:
+        keys = [lines[line].translate(None, masking.DIGITS) for line in chosen.tolist()]
+    if kept:
+        for index, line in enumerate(chosen.tolist()):
+            if line in kept:
+                keys[index] = masking.key(keys[index], kept[line])
+    if max(map(len, keys)) > masking.LONGEST_KEY:
+        keys = [masking.key(key) for key in keys]
+    return keys
+
+
+def _severity(name: str | None) -> Severity | None:
+    return Severity[name] if name else None

@@ -1,0 +1,157 @@
+"""`logclf validate`, `test` and `rules list|show|explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import resources
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..rulefile import Rule
+    from ..rules import RuleSet
+
+# The engine's modules (numpy, Hyperscan, YAML: 0.15 s) are imported inside the commands, so that `--help` stays quick.
+
+RULE_PATHS = click.argument("paths", metavar="[RULES]...", nargs=-1, type=click.Path(path_type=Path))
+
+
+def _files(paths: tuple[Path, ...]) -> list[Path]:
+    return resources.rule_files(list(paths)) if paths else resources.packs()
+
+
+def _report(problems: list[ConfigError], done: str) -> int:
+    for problem in problems:
+        click.echo(str(problem))
+    count = len(problems)
+    click.echo(f"{count} problem{'s' if count != 1 else ''}" if count else done, err=True)
+    return 1 if count else 0
+
+
+@click.command("validate")
+@RULE_PATHS
+def validate_command(paths: tuple[Path, ...]) -> int:
+    """Check rule files and directories (the shipped packs where none are named).
+
+    Reports unknown keys and labels, repeated ids, patterns that an engine refuses or that match everything, and rules
+    that another one shadows. Exit 1 with findings.
+    """
+    from ..rulecheck import check_files, failed_examples, refused_patterns
+    from ..rules import RuleSet
+    from ..taxonomy import DEFAULT
+
+    rules, problems = check_files(_files(paths), DEFAULT)
+    if not problems:
+        problems = list(refused_patterns(rules))
+    if not problems:
+        problems = [error for error in failed_examples(RuleSet(rules)) if "shadowed" in error.message]
+    return _report(problems, f"{len(rules)} rules are valid")
+
+
+@click.command("test")
+@RULE_PATHS
+def test_command(paths: tuple[Path, ...]) -> int:
+    """Run the examples of rules through the whole ordered rule set, shipped packs included.
+
+    Each rule must win its `match` examples and must not win its `no_match` examples. Exit 1 with findings.
+    """
+    from ..rulecheck import check_files, failed_examples
+    from ..rules import RuleSet
+    from ..taxonomy import DEFAULT
+
+    own, problems = check_files(_files(paths), DEFAULT)
+    shipped, _ = check_files(resources.packs(), DEFAULT)
+    ids = frozenset(rule.id for rule in own)
+    examples = sum(len(rule.examples.match) + len(rule.examples.no_match) for rule in own)
+    if not problems:
+        others = [rule for rule in shipped if rule.id not in ids]
+        problems = list(failed_examples(RuleSet([*own, *others]), ids))
+    return _report(problems, f"{examples} examples of {len(own)} rules pass")
+
+
+@click.group("rules")
+def rules_command() -> None:
+    """List, show and explain rules."""
+
+
+OWN_RULES = click.option(
+    "--rules", "paths", multiple=True, type=click.Path(path_type=Path), help="Rule file or directory, before the shipped packs."
+)
+
+
+def _rule_set(paths: tuple[Path, ...]) -> RuleSet:
+    from ..topology import build_rules
+
+    return build_rules(paths)
+
+
+@rules_command.command("list")
+@OWN_RULES
+def list_command(paths: tuple[Path, ...]) -> None:
+    """All rules in the order in which they are tried: id, label, where they stand."""
+    for rule in _rule_set(paths).rules:
+        click.echo(f"{rule.id:40} {rule.label:20} {_short(rule.origin)}")
+
+
+@rules_command.command("show")
+@OWN_RULES
+@click.argument("rule_id", metavar="ID")
+def show_command(paths: tuple[Path, ...], rule_id: str) -> None:
+    """One rule, whole, as YAML."""
+    import yaml  # 30 ms, and only this command writes YAML
+
+    rules = _rule_set(paths).rules
+    rule = next((rule for rule in rules if rule.id == rule_id), None)
+    if rule is None:
+        raise click.UsageError(f"no rule has the id {rule_id!r}; see `logclf rules list`")
+    click.echo(f"# {_short(rule.origin)}")
+    click.echo(yaml.safe_dump(_plain(rule), sort_keys=False, allow_unicode=True, width=120), nl=False)
+
+
+@rules_command.command("explain")
+@OWN_RULES
+@click.option("--source", default="", help="Take the line to come from this source.")
+@click.option("--path", "file", default=None, help="Take the line to come from this file.")
+@click.argument("line")
+def explain_command(paths: tuple[Path, ...], source: str, file: str | None, line: str) -> int:
+    """Which rules match LINE, which one wins, and what it captures. Exit 1 where none does."""
+    from ..rulecheck import single_line
+    from ..rules import NO_RULE
+    from ..taxonomy import SEVERITIES
+
+    ruleset = _rule_set(paths)
+    batch = single_line(line, source, file)
+    scan = ruleset.scan(batch)
+    position = int(scan.rule[0])
+    winner = None if position == NO_RULE else ruleset.rules[position]
+    if winner is None:
+        click.echo("no rule wins this line: memory and model decide")
+    else:
+        click.echo(f"{winner.id} wins: {winner.label}")
+        click.echo(f"  {_short(winner.origin)}")
+        if ruleset.capturing[position]:
+            for name, value in ruleset.captured(position, batch.text).items():
+                click.echo(f"  {name} = {value}")
+    if scan.level[0]:
+        click.echo(f"the line states its severity: {SEVERITIES[int(scan.level[0]) - 1].name}")
+    for rule, excluded in ruleset.matching(batch):
+        if rule is not winner:
+            why = "kept out by its `none` or `where`" if excluded else "comes later"
+            click.echo(f"also matches: {rule.id} ({rule.label}), {why}  {_short(rule.origin)}")
+    return 0 if winner else 1
+
+
+def _short(origin: str) -> str:
+    return origin.removeprefix(f"{resources.DATA}/")
+
+
+def _plain(rule: Rule) -> dict[str, object]:
+    import msgspec  # already loaded with the rules
+
+    members: dict[str, object] = msgspec.to_builtins(rule)
+    for name in ("origin",):
+        members.pop(name)
+    return {name: value for name, value in members.items() if value not in ((), [], {}, "", None, 0)}

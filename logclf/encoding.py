@@ -1,0 +1,126 @@
+"""Verdicts and lines → JSON lines (design §5).
+
+Plain text becomes `{"message":…,"file":…,"logclf":{…}}`; a JSON event keeps its own bytes and gains one member. A
+line's output is two pieces: its own text, escaped together with the whole block, and a tail that all lines with the
+same verdict share. Joining pieces is all that is done per line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from .batch import Batch, Classified, Verdict, VerdictTable
+
+OUTPUT_KEY = "logclf"
+# JSON's short escapes; any other control character sends a block down the thorough path.
+ESCAPES = ((b"\\", b"\\\\"), (b'"', b'\\"'), (b"\t", b"\\t"))
+CONTROL = bytes(code for code in range(32) if code not in b"\t\n")
+
+_encode = msgspec.json.encode
+_encoder = msgspec.json.Encoder()
+
+
+class Encoder:
+    """Encodes classified batches; `key` names the member that carries the verdict."""
+
+    def __init__(self, table: VerdictTable, key: str = OUTPUT_KEY) -> None:
+        self._table = table
+        self._member = b"," + _encode(key) + b":"
+        self._name, self._key = key, _encode(key)
+        self._tails: dict[tuple[str | None, bool], Tails] = {}
+
+    def encode(self, batch: Batch, classified: Classified) -> bytes:
+        """One JSON object a line, in order, each with a newline behind it."""
+        plain = batch.events is None
+        tails = self._tails_for(batch.path if plain else None, plain)
+        endings = list(map(tails.__getitem__, classified.codes.tolist()))
+        for line in {*classified.fields, *batch.flaws}:
+            more = dict(batch.flaws.get(line, ()))
+            if classified.fields.get(line):
+                more["fields"] = classified.fields[line]
+            if more:
+                endings[line] = tails.make(int(classified.codes[line]), more)
+        pieces = escape(batch.text) if batch.events is None else self._events(batch, batch.events, endings)
+        whole: list[bytes] = [b""] * (2 * batch.count)
+        whole[0::2] = pieces
+        whole[1::2] = endings
+        if not plain:
+            return b"".join(whole)
+        whole[-1] = whole[-1].removesuffix(START)
+        return START + b"".join(whole)
+
+    def _tails_for(self, path: str | None, plain: bool) -> Tails:
+        """The tails of a file's lines, or of events; few enough to keep, and dropped when files come and go."""
+        key = (path, plain)
+        if key not in self._tails:
+            if len(self._tails) >= 256:
+                self._tails.clear()
+            before = _file_member(path) if plain else b""
+            self._tails[key] = Tails(self._table, before + self._member, START if plain else b"")
+        return self._tails[key]
+
+    def _events(self, batch: Batch, events: Sequence[bytes | None], endings: list[bytes]) -> list[bytes]:
+        """Events open for one more member: without their closing brace and without an older verdict."""
+        pieces = [event[:-1] if event else b"" for event in events]
+        plain = [line for line, event in enumerate(events) if event is None]
+        if plain:
+            texts, file = batch.text.split(b"\n"), _file_member(batch.path)
+            for line in plain:
+                pieces[line] = START + escape(texts[line])[0] + file
+        for line, piece in enumerate(pieces):
+            if self._key in piece or len(piece) < 5 or events[line][-1:] != b"}":
+                members = msgspec.json.decode(events[line] or b"{}", type=dict[str, msgspec.Raw])
+                members.pop(self._name, None)
+                pieces[line] = _encode(members)[:-1]
+                if not members:
+                    endings[line] = endings[line][1:]  # the first member has no comma before it
+        return pieces
+
+
+START = b'{"message":"'
+
+
+class Tails(dict[int, bytes]):
+    """What follows a line, by verdict code, up to and including the next line's `start`; made when first asked for."""
+
+    def __init__(self, table: VerdictTable, before: bytes, start: bytes) -> None:
+        super().__init__()
+        self._table, self._before, self._start = table, before, start
+
+    def __missing__(self, code: int) -> bytes:
+        tail = self[code] = self.make(code, {})
+        return tail
+
+    def make(self, code: int, more: dict[str, object]) -> bytes:
+        """The tail of one line; `more` joins the verdict's members."""
+        verdict = verdict_members(self._table.verdicts[code]) | more
+        return self._before + _encode(verdict) + b"}\n" + self._start
+
+
+def verdict_members(verdict: Verdict) -> dict[str, object]:
+    """A verdict as the output shows it."""
+    members: dict[str, object] = {
+        "label": verdict.label,
+        "severity": verdict.severity,
+        "stage": verdict.stage,
+        "confidence": verdict.confidence,
+    }
+    optional = {"rule": verdict.rule, "reason": verdict.reason, "guess": verdict.guess, "cached": verdict.cached or None}
+    return members | {name: value for name, value in optional.items() if value is not None}
+
+
+def _file_member(path: str | None) -> bytes:
+    """What closes the message and names its file."""
+    return b'"' if path is None else b'","file":' + _encode(path)
+
+
+def escape(text: bytes) -> list[bytes]:
+    """Lines as the insides of JSON strings. Lines must be UTF-8 (see decoding.py)."""
+    if len(text.translate(None, CONTROL)) != len(text):
+        quoted = _encoder.encode_lines(text.decode().split("\n"))
+        return [line[1:-1] for line in quoted.split(b"\n")[:-1]]
+    for raw, escaped in ESCAPES:
+        text = text.replace(raw, escaped)
+    return text.split(b"\n")

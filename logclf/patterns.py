@@ -1,0 +1,461 @@
+"""The regular expressions of rules: one dialect, the same meaning in every engine.
+
+Rules are matched by Hyperscan on whole chunks of many lines and by RE2 on single lines, and both must agree to
+the byte. The two differ in corners (`\\s`, case folding, `.` and newlines), so a pattern is parsed here and written
+out again in the part of the syntax where they cannot differ: explicit byte sets, concatenation, alternation,
+repetition and line assertions. No byte set ever holds a newline. That makes a match in a chunk of lines exactly a
+match in one line, so nothing a chunk scan finds has to be looked at again.
+
+Patterns are matched against bytes. Classes are ASCII (`\\w` is `[0-9A-Za-z_]`); other characters are matched as
+their UTF-8 bytes and may not stand in a `[class]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from .errors import PatternError
+
+NEWLINE = 10
+ALL = frozenset(range(256)) - {NEWLINE}
+DIGIT = frozenset(b"0123456789")
+UPPER = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+LOWER = frozenset(b"abcdefghijklmnopqrstuvwxyz")
+WORD = DIGIT | UPPER | LOWER | frozenset(b"_")
+SPACE = frozenset(b" \t\r\f\v")
+PUNCTUATION = frozenset(range(33, 127)) - DIGIT - UPPER - LOWER
+
+ESCAPED_SETS = {"d": DIGIT, "D": ALL - DIGIT, "w": WORD, "W": ALL - WORD, "s": SPACE, "S": ALL - SPACE}
+ESCAPED_BYTES = {"t": 9, "r": 13, "f": 12, "v": 11, "a": 7, "e": 27, "0": 0}
+ASSERTIONS = {"b": r"\b", "B": r"\B", "A": "^", "z": "$", "Z": "$"}
+POSIX = {
+    "alpha": UPPER | LOWER,
+    "digit": DIGIT,
+    "alnum": UPPER | LOWER | DIGIT,
+    "upper": UPPER,
+    "lower": LOWER,
+    "space": SPACE,
+    "punct": PUNCTUATION,
+    "xdigit": DIGIT | frozenset(b"abcdefABCDEF"),
+    "word": WORD,
+}
+MAX_REPEAT = 1000  # RE2's own limit
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """One byte out of a set."""
+
+    values: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Assertion:
+    """A zero-width test, as both engines write it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Sequence:
+    parts: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True)
+class Alternation:
+    branches: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    part: Node
+    least: int
+    most: int | None
+    lazy: bool = False
+
+
+@dataclass(frozen=True)
+class Capture:
+    part: Node
+    name: str | None
+
+
+Node = Bytes | Assertion | Sequence | Alternation | Repeat | Capture
+EMPTY = Sequence()
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A parsed pattern.
+
+    `full` is for RE2; its groups are `names`, in the order of their numbers. `detect` finds the same lines but reports fewer match ends: what can
+    be left off at either end without changing whether a line matches is left off.
+    """
+
+    source: str
+    full: str
+    detect: str
+    names: tuple[str, ...] = field(default=())
+
+
+@lru_cache(maxsize=8192)
+def parse(source: str) -> Pattern:
+    """Parse one pattern of a rule. Kept, since validating, compiling and capturing all ask for it.
+
+    Raises:
+        PatternError: outside the dialect, or able to match the empty string.
+    """
+    tree = _Parser(source).parse()
+    if _nullable(tree):
+        raise PatternError("matches the empty string, so it would match every line")
+    names = tuple(_names(tree))
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise PatternError(f"names a group twice: {sorted(repeated)[0]}")
+    detect = _trim(_trim(tree, last=True), last=False)
+    return Pattern(source, _write(tree), _write(_without_captures(detect)), names)
+
+
+class _Parser:
+    """Recursive descent over the pattern's characters."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.at = 0
+        self.fold = False
+        self.depth = 0
+
+    def parse(self) -> Node:
+        tree = self._alternation()
+        if self.at < len(self.source):
+            raise self._error("unmatched )")
+        return tree
+
+    def _error(self, message: str, position: int | None = None) -> PatternError:
+        return PatternError(message, self.at if position is None else position)
+
+    def _peek(self) -> str:
+        return self.source[self.at : self.at + 1]
+
+    def _take(self, text: str) -> bool:
+        if self.source.startswith(text, self.at):
+            self.at += len(text)
+            return True
+        return False
+
+    def _alternation(self) -> Node:
+        branches = [self._sequence()]
+        while self._take("|"):
+            branches.append(self._sequence())
+        return branches[0] if len(branches) == 1 else Alternation(tuple(branches))
+
+    def _sequence(self) -> Node:
+        parts: list[Node] = []
+        while self._peek() not in ("", "|", ")"):
+            if self._take("(?i)"):
+                self.fold = True
+                continue
+            parts.append(self._repeated(self._atom()))
+        return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
+
+    def _repeated(self, atom: Node) -> Node:
+        start = self.at
+        bounds = self._bounds()
+        if bounds is None:
+            return atom
+        if isinstance(atom, Assertion):
+            raise self._error("nothing to repeat", start)
+        least, most = bounds
+        if max(least, most or 0) > MAX_REPEAT or (most is not None and most < least):
+            raise self._error(f"repeat counts go up to {MAX_REPEAT}, the smaller first", start)
+        lazy = self._take("?")
+        if self._peek() in ("*", "+", "?") or (self._peek() == "{" and self._bounds() is not None):
+            raise self._error("a repeat of a repeat (possessive repeats are not supported)", start)
+        return Repeat(atom, least, most, lazy)
+
+    def _bounds(self) -> tuple[int, int | None] | None:
+        for text, bounds in (("*", (0, None)), ("+", (1, None)), ("?", (0, 1))):
+            if self._take(text):
+                return bounds
+        if self._peek() != "{":
+            return None
+        end = self.source.find("}", self.at)
+        least, comma, most = self.source[self.at + 1 : end].partition(",")
+        if end < 0 or not least.isdecimal() or (most and not most.isdecimal()):
+            return None  # a brace that opens no counts is a plain brace
+        self.at = end + 1
+        return int(least), (int(most) if most else None) if comma else int(least)
+
+    def _atom(self) -> Node:
+        start = self.at
+        char = self.source[self.at]
+        self.at += 1
+        if char == ".":
+            return Bytes(ALL)
+        if char in "^$":
+            return Assertion(char)
+        if char == "[":
+            return self._class()
+        if char == "(":
+            return self._group()
+        if char == "\\":
+            return self._escape()
+        if char in "*+?":
+            raise self._error("nothing to repeat", start)
+        return self._literal(char, start)
+
+    def _literal(self, char: str, start: int) -> Node:
+        if char == "\n":
+            raise self._error("a newline never occurs in a line", start)
+        encoded = char.encode("utf-8", "surrogatepass")
+        parts = tuple(Bytes(self._folded(frozenset((byte,)))) for byte in encoded)
+        return parts[0] if len(parts) == 1 else Sequence(parts)
+
+    def _folded(self, values: frozenset[int]) -> frozenset[int]:
+        if not self.fold:
+            return values
+        return values | {value ^ 32 for value in values & (UPPER | LOWER)}
+
+    def _escape(self) -> Node:
+        start = self.at - 1
+        char = self._peek()
+        if char in ASSERTIONS and char:
+            self.at += 1
+            return Assertion(ASSERTIONS[char])
+        if char in ESCAPED_SETS and char:
+            self.at += 1
+            return Bytes(ESCAPED_SETS[char])
+        return self._literal_byte(self._escaped_byte(start), start)
+
+    def _literal_byte(self, value: int | str, start: int) -> Node:
+        if isinstance(value, str):
+            return self._literal(value, start)
+        if value == NEWLINE:
+            raise self._error("a newline never occurs in a line", start)
+        return Bytes(self._folded(frozenset((value,))))
+
+    def _escaped_byte(self, start: int) -> int | str:
+        """The byte or character behind a backslash."""
+        char = self._peek()
+        self.at += 1
+        if char == "n":
+            return NEWLINE
+        if char in ESCAPED_BYTES and char:
+            return ESCAPED_BYTES[char]
+        if char == "x":
+            return self._hex(start)
+        if not char:
+            raise self._error("a backslash at the end", start)
+        if char.isdigit() or char in "gk":
+            raise self._error(f"back-references cannot be matched in linear time: \\{char}", start)
+        if char.isascii() and char.isalnum():
+            raise self._error(f"unknown escape \\{char}", start)
+        return char
+
+    def _hex(self, start: int) -> int:
+        end = self.source.find("}", self.at) if self._peek() == "{" else self.at + 2
+        digits = self.source[self.at : end].lstrip("{")
+        try:
+            value = int(digits, 16) if digits.isalnum() else 256
+        except ValueError:
+            value = 256
+        if value > 255:
+            raise self._error("expected \\xHH, one byte in hexadecimal", start)
+        self.at = end + (self.source[end : end + 1] == "}" and self.source[self.at] == "{")
+        return value
+
+    def _class(self) -> Node:
+        start = self.at - 1
+        negated = self._take("^")
+        values: set[int] = set()
+        first = True
+        while first or self._peek() != "]":
+            if not self._peek():
+                raise self._error("[ without ]", start)
+            first = False
+            values |= self._class_item(start)
+        self.at += 1
+        chosen = self._folded(frozenset(values))
+        chosen = (ALL - chosen) if negated else chosen - {NEWLINE}
+        if not chosen:
+            raise self._error("a class that matches nothing within a line", start)
+        return Bytes(chosen)
+
+    def _class_item(self, start: int) -> frozenset[int]:
+        if self._take("[:"):
+            name, found, _ = self.source[self.at :].partition(":]")
+            if not found or name not in POSIX:
+                raise self._error(f"unknown class [:{name[:12]}:]", start)
+            self.at += len(name) + 2
+            return POSIX[name]
+        if self._peek() == "\\" and self.source[self.at + 1 : self.at + 2] in (*"dDwWsS",):
+            self.at += 2
+            return ESCAPED_SETS[self.source[self.at - 1]]
+        low = self._class_byte(start)
+        if self._peek() == "-" and self.source[self.at + 1 : self.at + 2] not in ("]", ""):
+            self.at += 1
+            high = self._class_byte(start)
+            if high < low:
+                raise self._error("a range that runs backwards", start)
+            return frozenset(range(low, high + 1))
+        return frozenset((low,))
+
+    def _class_byte(self, start: int) -> int:
+        char = self._peek()
+        self.at += 1
+        if char == "\\":
+            if self._peek() == "b":
+                self.at += 1
+                return 8
+            value = self._escaped_byte(self.at - 1)
+            if isinstance(value, int):
+                return value
+            char = value
+        if not char.isascii() or not char:
+            raise self._error("only ASCII may stand in a [class]; write (?:é|è) instead", start)
+        return ord(char)
+
+    def _group(self) -> Node:
+        start = self.at - 1
+        self.depth += 1
+        if self.depth > 50:
+            raise self._error("groups nest too deeply", start)
+        fold = self.fold
+        name: str | None = None
+        captures = False
+        if self._take("?:") or self._take("?i:"):
+            self.fold = fold or self.source[self.at - 2] == "i"
+        elif self._take("?P<") or (self.source[self.at : self.at + 3] not in ("?<=", "?<!") and self._take("?<")):
+            name, found, _ = self.source[self.at :].partition(">")
+            if not found or not name.isidentifier() or not name.isascii():
+                raise self._error("expected (?P<name>…)", start)
+            self.at += len(name) + 1
+            captures = True
+        elif self._peek() == "?":
+            raise self._error("look-around, inline flags other than (?i) and conditionals are not supported", start)
+        part = self._alternation()
+        if not self._take(")"):
+            raise self._error("( without )", start)
+        self.fold = fold
+        self.depth -= 1
+        return Capture(part, name) if captures else part
+
+
+def _nullable(node: Node) -> bool:
+    """Whether the node can match without taking a byte."""
+    match node:
+        case Bytes():
+            return False
+        case Assertion():
+            return True
+        case Sequence(parts):
+            return all(_nullable(part) for part in parts)
+        case Alternation(branches):
+            return any(_nullable(branch) for branch in branches)
+        case Repeat(part, least):
+            return least == 0 or _nullable(part)
+        case Capture(part):
+            return _nullable(part)
+
+
+def _names(node: Node) -> Iterator[str]:
+    match node:
+        case Sequence(children) | Alternation(children):
+            for child in children:
+                yield from _names(child)
+        case Repeat(part):
+            yield from _names(part)
+        case Capture(part, name):
+            if name:
+                yield name
+            yield from _names(part)
+
+
+def _without_captures(node: Node) -> Node:
+    match node:
+        case Sequence(parts):
+            return Sequence(tuple(map(_without_captures, parts)))
+        case Alternation(branches):
+            return Alternation(tuple(map(_without_captures, branches)))
+        case Repeat(part):
+            return replace(node, part=_without_captures(part))
+        case Capture(part):
+            return _without_captures(part)
+    return node
+
+
+def _trim(node: Node, last: bool) -> Node:
+    """Shorten one end of the pattern as far as the set of matching lines allows.
+
+    `user=\\S+` becomes `user=\\S`: a chunk scan reports every match end, and this one reports once per user, not
+    once per letter.
+    """
+    match node:
+        case Repeat(_, 0):
+            return EMPTY
+        case Repeat(part, 1):
+            return _trim(part, last)
+        case Repeat(part, least, most) if most != least:
+            return Repeat(part, least, least)
+        case Capture(part):
+            return _trim(part, last)
+        case Alternation(branches):
+            trimmed = tuple(_trim(branch, last) for branch in branches)
+            return EMPTY if EMPTY in trimmed else Alternation(trimmed)
+        case Sequence(parts) if parts:
+            end = -1 if last else 0
+            rest = parts[:-1] if last else parts[1:]
+            shorter = _trim(parts[end], last)
+            if shorter == EMPTY:
+                return _trim(Sequence(rest), last)
+            return Sequence((*rest, shorter) if last else (shorter, *rest))
+    return node
+
+
+PLAIN = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz _:;,/='\"<>@%&~")
+
+
+def _byte(value: int) -> str:
+    return chr(value) if value in PLAIN else f"\\x{value:02x}"
+
+
+@lru_cache(maxsize=4096)
+def _ranges(values: frozenset[int]) -> str:
+    """A set as ranges; kept, because the same few sets make up nearly all patterns."""
+    text = ""
+    for low in sorted(value for value in values if value - 1 not in values):
+        high = low
+        while high + 1 in values:
+            high += 1
+        text += f"\\x{low:02x}" if low == high else f"\\x{low:02x}-\\x{high:02x}"
+    return text
+
+
+def _write(node: Node) -> str:
+    """The pattern in the syntax that every engine reads the same way."""
+    match node:
+        case Bytes(values) if len(values) == 1:
+            return _byte(*values)
+        case Bytes(values):
+            return f"[{_ranges(values)}]"
+        case Assertion(text):
+            return text
+        case Sequence(parts):
+            return "".join(f"(?:{_write(p)})" if isinstance(p, Alternation) else _write(p) for p in parts)
+        case Alternation(branches):
+            return "|".join(map(_write, branches))
+        case Capture(part, name):
+            return f"(?P<{name}>{_write(part)})"
+        case Repeat(part, least, most, lazy):
+            body = _write(part) if isinstance(part, (Bytes, Capture)) else f"(?:{_write(part)})"
+            return body + _counts(least, most) + ("?" if lazy else "")
+    raise AssertionError(node)
+
+
+def _counts(least: int, most: int | None) -> str:
+    short = {(0, None): "*", (1, None): "+", (0, 1): "?", (1, 1): ""}
+    if (least, most) in short:
+        return short[least, most]
+    return f"{{{least}}}" if most == least else f"{{{least},{'' if most is None else most}}}"

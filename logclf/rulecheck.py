@@ -1,0 +1,83 @@
+"""Checking rules: what `validate` and `test` report.
+
+A rule's examples are tests of the whole ordered rule set: the rule must win each of its `match` lines, and must not
+win its `no_match` lines. A rule that loses its own examples to another one is shadowed by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .batch import Batch
+from .errors import ConfigError
+from .matching import refusal
+from .patterns import parse
+from .rulefile import Rule, check_rules, repeated_ids
+from .rules import NO_RULE, RuleSet
+from .taxonomy import Taxonomy
+
+
+def check_files(files: Sequence[Path], taxonomy: Taxonomy) -> tuple[list[Rule], list[ConfigError]]:
+    """All good rules of some files, and everything that is wrong with them."""
+    rules: list[Rule] = []
+    problems: list[ConfigError] = []
+    for path in files:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            problems.append(ConfigError(f"cannot read this rule file: {error.strerror}", str(path)))
+            continue
+        found, wrong = check_rules(data, str(path), taxonomy)
+        rules += found
+        problems += wrong
+    known = {str(problem) for problem in problems}
+    problems += [problem for problem in repeated_ids(rules) if str(problem) not in known]
+    return rules, problems
+
+
+def refused_patterns(rules: Sequence[Rule]) -> Iterator[ConfigError]:
+    """Patterns that one of the engines cannot compile."""
+    for rule in rules:
+        for source in (*rule.match.any, *rule.match.none):
+            pattern = parse(source)
+            why = refusal(pattern.detect) or refusal(pattern.full)
+            if why:
+                yield ConfigError(f"rule {rule.id}: pattern {source!r}: {why}", rule.origin)
+
+
+def failed_examples(ruleset: RuleSet, only: frozenset[str] | None = None) -> Iterator[ConfigError]:
+    """Examples that do not turn out as they say; `only` limits it to some rules' ids."""
+    for rule in ruleset.rules:
+        if only is not None and rule.id not in only:
+            continue
+        for line in rule.examples.match:
+            winner = winning_rule(ruleset, line, rule)
+            if winner is rule:
+                continue
+            if winner is not None:
+                yield ConfigError(f"rule {rule.id} is shadowed by {winner.id} ({winner.origin}) on {line!r}", rule.origin)
+            else:
+                yield ConfigError(f"rule {rule.id} does not match its example {line!r}", rule.origin)
+        for line in rule.examples.no_match:
+            if winning_rule(ruleset, line, rule) is rule:
+                yield ConfigError(f"rule {rule.id} matches {line!r}, which its examples say it must not", rule.origin)
+
+
+def winning_rule(ruleset: RuleSet, line: str, scope_of: Rule | None = None) -> Rule | None:
+    """The rule that wins a line, taken to come from where the rule in question applies."""
+    where = scope_of.where if scope_of else None
+    source = where.source[0].replace("*", "x") if where and where.source else ""
+    path = where.path[0].replace("*", "x") if where and where.path else None
+    position = int(ruleset.scan(single_line(line, source, path)).rule[0])
+    return None if position == NO_RULE else ruleset.rules[position]
+
+
+def single_line(line: str, source: str = "", path: str | None = None) -> Batch:
+    """A batch of one message."""
+    text = line.replace("\n", " ").encode("utf-8", "surrogateescape")
+    return Batch(text, np.zeros(1, np.int64), source, path)
+
+

@@ -1,0 +1,260 @@
+"""YAML rule files → rules, with file:line for whatever is wrong.
+
+    version: 1
+    rules:
+      - id: sshd.failed_password
+        label: Security Alert
+        match: {any: ['Failed \\S+ for (?P<user>\\S+) from']}
+        examples: {match: ["Failed password for root from 10.0.0.9 port 50273 ssh2"]}
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import yaml
+
+from .errors import ConfigError, PatternError
+from .patterns import parse
+from .taxonomy import Taxonomy
+
+VERSION = 1
+MAX_FILE = 16 << 20
+RULE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+T = TypeVar("T", bound=msgspec.Struct)
+SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+FieldType = Literal["str", "int", "float", "ip"]
+SeverityName = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
+
+
+class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The rule applies only to lines of these sources and paths (shell globs); both must hold where both are given."""
+
+    source: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+
+
+class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line matches when one of `any` is found in it and none of `none` is."""
+
+    any: tuple[str, ...]
+    none: tuple[str, ...] = ()
+
+
+class Examples(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Lines that the rule must win, and lines that it must not."""
+
+    match: tuple[str, ...]
+    no_match: tuple[str, ...] = ()
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One rule as written. Of all rules that match a line the highest priority wins, then the first."""
+
+    id: str
+    label: str
+    match: Match
+    examples: Examples
+    severity: SeverityName | None = None
+    priority: int = 0
+    where: Where = Where()
+    fields: dict[str, FieldType] = {}
+    description: str = ""
+    references: tuple[str, ...] = ()
+    origin: str = ""
+
+
+class Header(msgspec.Struct, forbid_unknown_fields=True):
+    """A rule file; `priority` is that of its rules that name none themselves."""
+
+    version: int
+    rules: list[Any]
+    description: str = ""
+    priority: int = 0
+
+
+def load_file(path: Path, taxonomy: Taxonomy) -> tuple[Rule, ...]:
+    """Read one rule file.
+
+    Raises:
+        ConfigError: the first thing that is wrong with it, with file:line.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read this rule file: {error.strerror}", str(path)) from error
+    if len(data) > MAX_FILE:
+        raise ConfigError(f"a rule file of {len(data)} bytes; the limit is {MAX_FILE}", str(path))
+    return parse_rules(data, str(path), taxonomy)
+
+
+def parse_rules(data: bytes, name: str, taxonomy: Taxonomy) -> tuple[Rule, ...]:
+    """Parse a rule file's bytes; `name` is what messages call it."""
+    found, problems = check_rules(data, name, taxonomy)
+    if problems:
+        raise problems[0]
+    return found
+
+
+def check_rules(data: bytes, name: str, taxonomy: Taxonomy) -> tuple[tuple[Rule, ...], list[ConfigError]]:
+    """The good rules of a file and everything that is wrong with the others."""
+    try:
+        root = _compose(data, name)
+        content = _construct(root)
+        header = _convert(content, Header, root, name)
+        if header.version != VERSION:
+            raise ConfigError(f"version {header.version} is not known here; this logclf reads {VERSION}", _at(root, name))
+    except ConfigError as error:
+        return (), [error]
+    found: list[Rule] = []
+    problems: list[ConfigError] = []
+    rules_node = _child(root, "rules")
+    nodes = rules_node.value if isinstance(rules_node, yaml.SequenceNode) else []
+    for node, raw in zip(nodes, header.rules, strict=True):
+        try:
+            rule = _convert(raw, Rule, node, name)
+            priority = rule.priority if "priority" in raw else header.priority
+            found.append(msgspec.structs.replace(rule, origin=_at(node, name), priority=priority))
+            problems += _problems(rule, node, name, taxonomy)
+        except ConfigError as error:
+            problems.append(error)
+    return tuple(found), problems + list(repeated_ids(found))
+
+
+def repeated_ids(rules: Iterable[Rule]) -> Iterator[ConfigError]:
+    """An error for each rule whose id an earlier one has."""
+    first: dict[str, str] = {}
+    for rule in rules:
+        if rule.id in first:
+            yield ConfigError(f"rule {rule.id} exists already, at {first[rule.id]}", rule.origin)
+        first.setdefault(rule.id, rule.origin)
+
+
+def _problems(rule: Rule, node: yaml.Node, name: str, taxonomy: Taxonomy) -> Iterator[ConfigError]:
+    """What is wrong with a rule whose shape is right."""
+    if not RULE_ID.fullmatch(rule.id):
+        yield ConfigError(f"a rule id is letters, digits, '.', '_' and '-', not {rule.id!r}", _at(node, name, "id"))
+    if rule.label not in taxonomy.names:
+        yield ConfigError(f"unknown label {rule.label!r}{_nearest(rule.label, taxonomy.names)}", _at(node, name, "label"))
+    if not rule.match.any:
+        yield ConfigError("match.any needs a pattern", _at(node, name, "match"))
+    if not rule.examples.match:
+        yield ConfigError("examples.match needs a line that this rule matches", _at(node, name, "examples"))
+    names: set[str] = set()
+    for key, sources in (("any", rule.match.any), ("none", rule.match.none)):
+        for number, source in enumerate(sources):
+            try:
+                names.update(parse(source).names)
+            except PatternError as error:
+                yield ConfigError(f"pattern {source!r} {error}", _at(node, name, "match", key, number))
+    for field in rule.fields:
+        if field not in names:
+            yield ConfigError(
+                f"field {field!r} is captured by no pattern{_nearest(field, names)}", _at(node, name, "fields", field)
+            )
+
+
+def _compose(data: bytes, name: str) -> yaml.Node:
+    try:
+        loader = SafeLoader(data.decode("utf-8"))
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError("expected `version:` and `rules:`", f"{name}:1")
+        _refuse_odd_nodes(node, name)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError("not UTF-8", f"{name}:{line}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"not YAML: {problem}", f"{name}:{mark.line + 1}" if mark else name) from error
+    return node
+
+
+def _refuse_odd_nodes(root: yaml.Node, name: str) -> None:
+    """Repeated keys, which YAML would silently merge, and aliases, which could make a small file huge."""
+    seen: set[int] = set()
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, yaml.ScalarNode):
+            continue
+        if id(node) in seen:
+            raise ConfigError("YAML aliases (*name) are not supported here", _at(node, name))
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, value in node.value:
+                if key.value in keys:
+                    raise ConfigError(f"key {key.value!r} is given twice", _at(key, name))
+                keys.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+                pending.append(value)
+        else:
+            pending += node.value
+
+
+def _construct(node: yaml.Node) -> Any:
+    """Plain values of a node tree; scalars are text but for what YAML itself calls a number or truth value."""
+    constructor = yaml.constructor.SafeConstructor()
+    return constructor.construct_document(node)
+
+
+UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
+ERROR_PATH = re.compile(r" - at `(?:key in )?\$?(?P<path>[^`]*)`")
+
+
+def _convert(value: Any, shape: type[T], node: yaml.Node, name: str) -> T:
+    """Hold a value against a struct; errors point at the line of the key they are about."""
+    try:
+        return msgspec.convert(value, shape, strict=True)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        found = ERROR_PATH.search(text)
+        path = [part for part in re.split(r"[.\[\]]+", found["path"] if found else "") if part and part != "..."]
+        message = ERROR_PATH.sub("", text)
+        unknown = UNKNOWN_FIELD.match(text)
+        if unknown:
+            known = _known_keys(shape, path)
+            message = f"unknown key {unknown['key']!r}{_nearest(unknown['key'], known)}"
+            path.append(unknown["key"])
+        where = ".".join(path if not unknown else path[:-1])
+        raise ConfigError(f"{where}: {message}" if where else message, _at(node, name, *path)) from error
+
+
+def _known_keys(shape: type[msgspec.Struct], path: list[str]) -> list[str]:
+    parts: dict[str, type[msgspec.Struct]] = {"match": Match, "where": Where, "examples": Examples}
+    inner = parts.get(path[0], shape) if path else shape
+    return [key for key in inner.__struct_fields__ if key != "origin"]
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    options = sorted(known)
+    near = difflib.get_close_matches(word, options, 1, 0.5)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known are {', '.join(options)}" if options else ""
+
+
+def _child(node: yaml.Node, key: str | int) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        return next((value for name, value in node.value if name.value == key), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+        child: yaml.Node = node.value[key]
+        return child
+    return None
+
+
+def _at(node: yaml.Node, name: str, *path: str | int) -> str:
+    """`file:line` of what the path leads to, as far down as it exists."""
+    for key in path:
+        child = _child(node, key)
+        if child is None:
+            break
+        node = child
+    return f"{name}:{node.start_mark.line + 1}"

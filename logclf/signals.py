@@ -1,0 +1,102 @@
+"""What the bulk scan looks for besides rules: severities that lines state, and numbers that mean something.
+
+*Severity* counts in its proper place only: where log4j, syslog, Android, glog, nginx or logfmt put it, near the start
+of the line. The earliest one wins, so `INFO [main] Worker: got ERROR from peer` is INFO.
+
+*Numbers*: template keys leave digits out, yet two lines that differ in an HTTP status, an exit code, a signal or an
+errno may deserve different labels. The digits that end at such a match stay in the key.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from .patterns import parse
+from .taxonomy import LEVELS, Severity
+
+# A level word counts within this many bytes; the longest headers in use (Blue Gene's) put it at about 110.
+REACH = 130
+
+WORDS = {
+    Severity.TRACE: "TRACE|FINEST|FINER|VERBOSE",
+    Severity.DEBUG: "DEBUG|FINE|DEBUG[1-5]",
+    Severity.INFO: "INFO|NOTICE|INFORMATION|CONFIG",
+    Severity.WARN: "WARN|WARNING",
+    Severity.ERROR: "ERROR|ERR|SEVERE|FAILURE",
+    Severity.FATAL: "FATAL|CRITICAL|CRIT|ALERT|EMERG|EMERGENCY|PANIC",
+}
+LOWER_WORDS = {
+    Severity.TRACE: "trace|verbose",
+    Severity.DEBUG: "debug",
+    Severity.INFO: "info|notice|information|note|system",
+    Severity.WARN: "warn|warning",
+    Severity.ERROR: "error|err|severe",
+    Severity.FATAL: "fatal|critical|crit|alert|emerg|panic",
+}
+LETTERS = {
+    Severity.TRACE: "V",
+    Severity.DEBUG: "D",
+    Severity.INFO: "I",
+    Severity.WARN: "W",
+    Severity.ERROR: "E",
+    Severity.FATAL: "FA",
+}
+REDIS = {Severity.DEBUG: r"\.", Severity.TRACE: "-", Severity.INFO: r"\*", Severity.WARN: "#"}
+POSTGRES = {Severity.INFO: "LOG|NOTICE|STATEMENT|DETAIL|HINT", Severity.FATAL: "PANIC"}
+SYSLOG = {  # RFC 5424 severities 0 to 7
+    Severity.FATAL: (0, 1, 2),
+    Severity.ERROR: (3,),
+    Severity.WARN: (4,),
+    Severity.INFO: (5, 6),
+    Severity.DEBUG: (7,),
+}
+
+
+def _severity_patterns() -> list[tuple[str, Severity]]:
+    found: list[tuple[str, Severity]] = []
+    for severity in Severity:
+        found += [
+            # 2015-10-18 18:01:47,978 INFO [main] …; … RAS KERNEL FATAL …; [ERROR] …; ERROR: …
+            (rf"(?:^|[ \t\[(|<*])(?:{WORDS[severity]})(?:[ \t\])|>*:]|$)", severity),
+            # [Sun Dec 04 04:47:44 2005] [error] …; [core:warn]; 2024/05/01 12:00:00 [crit] 31#31: …
+            (rf"(?i)[\[:](?:{LOWER_WORDS[severity]})\]", severity),
+            # level=warn, "level":"error", severity: info
+            (rf'(?i)\b(?:level|lvl|severity|loglevel)["\']?(?:=| ?: ?)["\']?(?:{LOWER_WORDS[severity]})\b', severity),
+            # 03-17 16:13:38.811  1702  2395 D WindowManager: …
+            (rf"^\d\d-\d\d \d\d:\d\d:\d\d\.\d+ +\d+ +\d+ [{LETTERS[severity]}] ", severity),
+            (rf"^[{LETTERS[severity]}]/[^ :]{{1,60}}\( *\d+\): ", severity),
+            # I0518 09:12:33.123456   12 server.go:55] …
+            (rf"^[{LETTERS[severity]}]\d{{4}} \d\d:\d\d:\d\d", severity),
+        ]
+    for severity, words in POSTGRES.items():
+        found.append((rf"(?:^|[ \]])(?:{words}):  ", severity))
+    for severity, mark in REDIS.items():
+        found.append((rf"^\d+:[MSCX] \d+ \w+ (?:\d+ )?\d\d:\d\d:\d\d\.\d+ {mark} ", severity))
+    for severity, numbers in SYSLOG.items():
+        priorities = [str(facility * 8 + number) for facility in range(24) for number in numbers]
+        found.append((rf"^<(?:{'|'.join(priorities)})>", severity))
+    return found
+
+
+NUMBERS = (
+    r'(?i)\bHTTP/[0-9.]+"? [1-5]\d\d\b',
+    r"(?i)\b(?:http|response|status|status[ _-]?code|http[ _-]?code|http[ _-]?status)"
+    r"[\"']?(?: ?[=:] ?| is | was | of | )[\"']?[1-5]\d\d\b",
+    r"(?i)\bexit(?:ed|s)?(?:[ _-]?(?:code|status|value))?[\"']?(?: with)?(?: ?[=:] ?| is | was | of | )?"
+    r"(?:(?:error |non-zero )?(?:exit )?(?:code|status) ?[=:]? ?)?[\"']?-?\d+\b",
+    r"(?i)\b(?:status|code|rc|ret|retval|return code|return value|returned|error|errno|err|signal|sig|reason)"
+    r"[\"']?(?: ?[=:#] ?| )[\"'(]?-?\d+\b",
+    r"(?i)\b(?:errno|signal|error code|error no)[ =:(#]{1,2}-?\d+\b",
+)
+
+
+@lru_cache(maxsize=1)
+def severity_patterns() -> tuple[tuple[str, int], ...]:
+    """Patterns with the level (see `taxonomy.LEVELS`) that a match states."""
+    return tuple((parse(source).detect, LEVELS[severity]) for source, severity in _severity_patterns())
+
+
+@lru_cache(maxsize=1)
+def number_patterns() -> tuple[str, ...]:
+    """Patterns whose matches end with the digits to keep."""
+    return tuple(parse(source).full for source in NUMBERS)
