@@ -106,7 +106,7 @@ class Cascade:
         # Answers of different stages must not mix, so each set of stages that routes name has its own memory.
         self._memories: dict[tuple[str, ...], Memory] = {}
         # One more than there are rules, so that NO_RULE, which is -1, has an entry too.
-        codes = [self.table.rule(rule.id, rule.label, _severity(rule.severity)) for rule in rules.rules]
+        codes = [self.table.rule(rule.id, rule.spec.label, _severity(rule.spec.severity)) for rule in rules.rules]
         self._rule_codes = np.array([*codes, 0], np.int64)
 
     def classify(self, batch: Batch) -> Classified:

@@ -13,8 +13,10 @@ their UTF-8 bytes and may not stand in a `[class]`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
+
+import msgspec
 
 from .errors import PatternError
 
@@ -86,9 +88,8 @@ Node = Bytes | Assertion | Sequence | Alternation | Repeat | Capture
 EMPTY = Sequence()
 
 
-@dataclass(frozen=True)
-class Pattern:
-    """A parsed pattern.
+class Pattern(msgspec.Struct, frozen=True):
+    """A parsed pattern: what was written, and what the engines get.
 
     `full` is for RE2; its groups are `names`, in the order of their numbers. `detect` finds the same lines but reports fewer match ends: what can
     be left off at either end without changing whether a line matches is left off.
@@ -97,7 +98,7 @@ class Pattern:
     source: str
     full: str
     detect: str
-    names: tuple[str, ...] = field(default=())
+    names: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=8192)

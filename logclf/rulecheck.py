@@ -14,7 +14,6 @@ import numpy as np
 from .batch import Batch
 from .errors import ConfigError
 from .matching import refusal
-from .patterns import parse
 from .rulefile import Rule, check_rules, repeated_ids
 from .rules import NO_RULE, RuleSet
 from .taxonomy import Taxonomy
@@ -41,11 +40,10 @@ def check_files(files: Sequence[Path], taxonomy: Taxonomy) -> tuple[list[Rule], 
 def refused_patterns(rules: Sequence[Rule]) -> Iterator[ConfigError]:
     """Patterns that one of the engines cannot compile."""
     for rule in rules:
-        for source in (*rule.match.any, *rule.match.none):
-            pattern = parse(source)
+        for pattern in (*rule.any, *rule.none):
             why = refusal(pattern.detect) or refusal(pattern.full)
             if why:
-                yield ConfigError(f"rule {rule.id}: pattern {source!r}: {why}", rule.origin)
+                yield ConfigError(f"rule {rule.id}: pattern {pattern.source!r}: {why}", rule.origin)
 
 
 def failed_examples(ruleset: RuleSet, only: frozenset[str] | None = None) -> Iterator[ConfigError]:
@@ -53,7 +51,7 @@ def failed_examples(ruleset: RuleSet, only: frozenset[str] | None = None) -> Ite
     for rule in ruleset.rules:
         if only is not None and rule.id not in only:
             continue
-        for line in rule.examples.match:
+        for line in rule.spec.examples.match:
             winner = winning_rule(ruleset, line, rule)
             if winner is rule:
                 continue
@@ -61,14 +59,14 @@ def failed_examples(ruleset: RuleSet, only: frozenset[str] | None = None) -> Ite
                 yield ConfigError(f"rule {rule.id} is shadowed by {winner.id} ({winner.origin}) on {line!r}", rule.origin)
             else:
                 yield ConfigError(f"rule {rule.id} does not match its example {line!r}", rule.origin)
-        for line in rule.examples.no_match:
+        for line in rule.spec.examples.no_match:
             if winning_rule(ruleset, line, rule) is rule:
                 yield ConfigError(f"rule {rule.id} matches {line!r}, which its examples say it must not", rule.origin)
 
 
 def winning_rule(ruleset: RuleSet, line: str, scope_of: Rule | None = None) -> Rule | None:
     """The rule that wins a line, taken to come from where the rule in question applies."""
-    where = scope_of.where if scope_of else None
+    where = scope_of.spec.where if scope_of else None
     source = where.source[0].replace("*", "x") if where and where.source else ""
     path = where.path[0].replace("*", "x") if where and where.path else None
     position = int(ruleset.scan(single_line(line, source, path)).rule[0])

@@ -20,7 +20,7 @@ import msgspec
 import yaml
 
 from .errors import ConfigError, PatternError
-from .patterns import parse
+from .patterns import Pattern, parse
 from .taxonomy import Taxonomy
 
 VERSION = 1
@@ -54,7 +54,7 @@ class Examples(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     no_match: tuple[str, ...] = ()
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RuleSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One rule as written. Of all rules that match a line the highest priority wins, then the first."""
 
     id: str
@@ -67,7 +67,25 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fields: dict[str, FieldType] = {}
     description: str = ""
     references: tuple[str, ...] = ()
-    origin: str = ""
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A rule that passed its checks: what was written, where (`file:line`), and its parsed patterns."""
+
+    spec: RuleSpec
+    origin: str
+    priority: int
+    any: tuple[Pattern, ...]
+    none: tuple[Pattern, ...]
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def captures(self) -> bool:
+        """Whether a line that it wins has fields to capture."""
+        return bool([pattern for pattern in self.any if pattern.names])
 
 
 class Header(msgspec.Struct, forbid_unknown_fields=True):
@@ -118,10 +136,13 @@ def check_rules(data: bytes, name: str, taxonomy: Taxonomy) -> tuple[tuple[Rule,
     nodes = rules_node.value if isinstance(rules_node, yaml.SequenceNode) else []
     for node, raw in zip(nodes, header.rules, strict=True):
         try:
-            rule = _convert(raw, Rule, node, name)
-            priority = rule.priority if "priority" in raw else header.priority
-            found.append(msgspec.structs.replace(rule, origin=_at(node, name), priority=priority))
-            problems += _problems(rule, node, name, taxonomy)
+            spec = _convert(raw, RuleSpec, node, name)
+            wrong = list(_problems(spec, node, name, taxonomy))
+            problems += wrong
+            if not wrong:
+                priority = spec.priority if "priority" in raw else header.priority
+                patterns = (tuple(map(parse, spec.match.any)), tuple(map(parse, spec.match.none)))
+                found.append(Rule(spec, _at(node, name), priority, *patterns))
         except ConfigError as error:
             problems.append(error)
     return tuple(found), problems + list(repeated_ids(found))
@@ -136,7 +157,7 @@ def repeated_ids(rules: Iterable[Rule]) -> Iterator[ConfigError]:
         first.setdefault(rule.id, rule.origin)
 
 
-def _problems(rule: Rule, node: yaml.Node, name: str, taxonomy: Taxonomy) -> Iterator[ConfigError]:
+def _problems(rule: RuleSpec, node: yaml.Node, name: str, taxonomy: Taxonomy) -> Iterator[ConfigError]:
     """What is wrong with a rule whose shape is right."""
     if not RULE_ID.fullmatch(rule.id):
         yield ConfigError(f"a rule id is letters, digits, '.', '_' and '-', not {rule.id!r}", _at(node, name, "id"))
@@ -230,7 +251,7 @@ def _convert(value: Any, shape: type[T], node: yaml.Node, name: str) -> T:
 def _known_keys(shape: type[msgspec.Struct], path: list[str]) -> list[str]:
     parts: dict[str, type[msgspec.Struct]] = {"match": Match, "where": Where, "examples": Examples}
     inner = parts.get(path[0], shape) if path else shape
-    return [key for key in inner.__struct_fields__ if key != "origin"]
+    return list(inner.__struct_fields__)
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

@@ -16,8 +16,7 @@ import numpy as np
 
 from .batch import Batch
 from .matching import CompiledCache, Hits, compile_patterns, re2_compile
-from .patterns import parse
-from .rulefile import Rule
+from .rulefile import Rule, Where
 from .signals import REACH, number_patterns, severity_patterns
 
 if TYPE_CHECKING:
@@ -65,18 +64,18 @@ class RuleSet:
         for pattern in number_patterns():
             add(pattern, NUMBER, 0)
         for position, rule in enumerate(self.rules):
-            for source in rule.match.any:
-                add(parse(source).detect, ANY, position)
-            for source in rule.match.none:
-                add(parse(source).detect, NONE, position)
+            for written in rule.any:
+                add(written.detect, ANY, position)
+            for written in rule.none:
+                add(written.detect, NONE, position)
         self._matcher = compile_patterns(patterns, cache, engine)
         table = np.array(roles, np.int64).reshape(-1, 2)
         self._role, self._owner = table[:, 0], table[:, 1]
         self._scopes: dict[tuple[str, str | None], NDArray[np.bool_] | None] = {}
-        self._scoped = [(p, rule.where) for p, rule in enumerate(self.rules) if rule.where.source or rule.where.path]
-        self._captures = {p: Captures(rule) for p, rule in enumerate(self.rules) if _captures(rule)}
+        self._scoped = [(position, rule.spec.where) for position, rule in enumerate(self.rules) if rule.spec.where != Where()]
+        self._captures: dict[int, Captures] = {}
         # One more than there are rules, so that NO_RULE, which is -1, has an entry too.
-        self.capturing = np.array([p in self._captures for p in range(len(self.rules) + 1)], np.bool_)
+        self.capturing = np.array([*(rule.captures for rule in self.rules), False], np.bool_)
 
     @property
     def engine(self) -> str:
@@ -106,6 +105,8 @@ class RuleSet:
 
     def captured(self, position: int, line: bytes) -> dict[str, object]:
         """The fields that a winning rule captures in its line."""
+        if position not in self._captures:
+            self._captures[position] = Captures(self.rules[position])
         return self._captures[position].find(line)
 
     def _winners(self, hits: Hits, role: Integers, count: int, source: str, path: str | None) -> Integers:
@@ -164,20 +165,15 @@ def _numbers(hits: Hits, chosen: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return sorted(set(zip(hits.line[chosen].tolist(), hits.end[chosen].tolist(), strict=True)))
 
 
-def _captures(rule: Rule) -> bool:
-    return any(parse(source).names for source in rule.match.any)
-
-
 class Captures:
     """A rule's capturing patterns, for a line that the rule has won."""
 
     def __init__(self, rule: Rule) -> None:
-        parsed = [parse(source) for source in rule.match.any]
         self._patterns: list[tuple[re2._Regexp[bytes], tuple[tuple[str, int, Callable[[str], object]], ...]]] = []
-        for pattern in parsed:
+        for pattern in rule.any:
             expression = re2_compile(pattern.full)
             places = tuple(
-                (name, number, CONVERTERS[rule.fields.get(name, "str")]) for number, name in enumerate(pattern.names, 1)
+                (name, number, CONVERTERS[rule.spec.fields.get(name, "str")]) for number, name in enumerate(pattern.names, 1)
             )
             self._patterns.append((expression, places))
 

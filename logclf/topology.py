@@ -11,12 +11,13 @@ import msgspec
 from . import resources
 from .cache import DirectoryCache, default_directory
 from .cascade import Cascade, Route, Stage
-from .errors import ConfigError
+from .errors import ArtifactError, ConfigError
+from .model import load_model
 from .rulefile import Rule, parse_rules, repeated_ids
 from .rules import RuleSet
 from .taxonomy import DEFAULT, Taxonomy
 
-PARSED_FORMAT = "rules-1"
+PARSED_FORMAT = "rules-2"
 
 
 def load_rules(paths: Sequence[Path], taxonomy: Taxonomy, cache: DirectoryCache | None) -> tuple[Rule, ...]:
@@ -53,6 +54,22 @@ def build_rules(paths: Iterable[Path] = (), packs: bool = True, taxonomy: Taxono
     return RuleSet(load_rules(files, taxonomy, cache), cache)
 
 
+def model_directory(name: str) -> Path:
+    """Where a model lies: a directory by its path, else a shipped model by its name.
+
+    Raises:
+        ArtifactError: neither.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return path
+    shipped = resources.MODELS / name
+    if path.name == name and shipped.is_dir():
+        return shipped
+    known = ", ".join(sorted(found.name for found in resources.MODELS.iterdir() if found.is_dir()))
+    raise ArtifactError(f"no model {name!r}: neither a directory nor a shipped model ({known})")
+
+
 def build_cascade(
     rules: Iterable[Path] = (),
     model: str | None = "default",
@@ -61,4 +78,10 @@ def build_cascade(
 ) -> Cascade:
     """The cascade for a stream: rules, memory and, unless `model` is None, the model of that name or path."""
     stages: list[Stage] = []
+    if model is not None:
+        found = load_model(model_directory(model))
+        strangers = set(found.labels) - set(taxonomy.names)
+        if strangers:
+            raise ArtifactError(f"model {found.version} gives labels that this taxonomy lacks: {sorted(strangers)}")
+        stages.append(found)
     return Cascade(taxonomy, build_rules(rules, taxonomy=taxonomy), stages, routes)

@@ -65,7 +65,7 @@ def test_command(paths: tuple[Path, ...]) -> int:
     own, problems = check_files(_files(paths), DEFAULT)
     shipped, _ = check_files(resources.packs(), DEFAULT)
     ids = frozenset(rule.id for rule in own)
-    examples = sum(len(rule.examples.match) + len(rule.examples.no_match) for rule in own)
+    examples = sum(len(rule.spec.examples.match) + len(rule.spec.examples.no_match) for rule in own)
     if not problems:
         others = [rule for rule in shipped if rule.id not in ids]
         problems = list(failed_examples(RuleSet([*own, *others]), ids))
@@ -93,7 +93,7 @@ def _rule_set(paths: tuple[Path, ...]) -> RuleSet:
 def list_command(paths: tuple[Path, ...]) -> None:
     """All rules in the order in which they are tried: id, label, where they stand."""
     for rule in _rule_set(paths).rules:
-        click.echo(f"{rule.id:40} {rule.label:20} {_short(rule.origin)}")
+        click.echo(f"{rule.id:40} {rule.spec.label:20} {_short(rule.origin)}")
 
 
 @rules_command.command("show")
@@ -130,7 +130,7 @@ def explain_command(paths: tuple[Path, ...], source: str, file: str | None, line
     if winner is None:
         click.echo("no rule wins this line: memory and model decide")
     else:
-        click.echo(f"{winner.id} wins: {winner.label}")
+        click.echo(f"{winner.id} wins: {winner.spec.label}")
         click.echo(f"  {_short(winner.origin)}")
         if ruleset.capturing[position]:
             for name, value in ruleset.captured(position, batch.text).items():
@@ -140,7 +140,7 @@ def explain_command(paths: tuple[Path, ...], source: str, file: str | None, line
     for rule, excluded in ruleset.matching(batch):
         if rule is not winner:
             why = "kept out by its `none` or `where`" if excluded else "comes later"
-            click.echo(f"also matches: {rule.id} ({rule.label}), {why}  {_short(rule.origin)}")
+            click.echo(f"also matches: {rule.id} ({rule.spec.label}), {why}  {_short(rule.origin)}")
     return 0 if winner else 1
 
 
@@ -151,7 +151,5 @@ def _short(origin: str) -> str:
 def _plain(rule: Rule) -> dict[str, object]:
     import msgspec  # already loaded with the rules
 
-    members: dict[str, object] = msgspec.to_builtins(rule)
-    for name in ("origin",):
-        members.pop(name)
+    members: dict[str, object] = msgspec.to_builtins(rule.spec)
     return {name: value for name, value in members.items() if value not in ((), [], {}, "", None, 0)}

@@ -1,0 +1,1 @@
+"""Training: corpus, features, fit, calibration, artifact. Needs the `train` extra; nothing here loads on the stream."""
