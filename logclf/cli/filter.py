@@ -1,0 +1,38 @@
+"""`logclf filter`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .stream import cascade_options, flush_option, keys, message_key_option, model_name
+
+
+@click.command("filter")
+@click.option("--in", "form", type=click.Choice(["auto", "text", "json"]), default="auto", show_default=True, help="What comes in, line by line.")
+@click.option("--source", default="stdin", show_default=True, metavar="NAME", help="The lines' source, for rules that say `where`.")
+@message_key_option
+@cascade_options
+@flush_option
+def filter_command(form: str, source: str, message_keys: str, rules: tuple[Path, ...], model: str, flush_ms: int) -> None:
+    """Label stdin to stdout: one JSON event out for one line or JSON event in, in order.
+
+    Made to run inside a log shipper: stdout carries events and nothing else, the end of stdin and SIGTERM drain, and a
+    reader that goes away ends it quietly. Lines go out as soon as they are labelled, well within --flush-ms.
+    """
+    # The engine (numpy, Hyperscan) takes 0.1 s to import, which --help and usage errors need not pay.
+    from ..decoding import EVENT_FORMS, TEXT, Decoder
+    from ..encoding import Encoder
+    from ..pipeline import run
+    from ..sinks import DescriptorSink
+    from ..sources.stdin import PipeSource
+    from ..sources.stop import Stop
+    from ..topology import build_cascade
+
+    stop = Stop()
+    forms = frozenset((TEXT,)) if form == "text" else EVENT_FORMS
+    decoder = Decoder(source, None, forms, keys(message_keys))
+    cascade = build_cascade(rules, model_name(model))
+    stop.on_signals()
+    run(PipeSource(0, decoder, stop), cascade, DescriptorSink(1, Encoder(cascade.table)))

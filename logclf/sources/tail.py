@@ -1,0 +1,389 @@
+"""Following log files: rename and create, truncate, new files, deleted files.
+
+Every file is a descriptor that is read to its end, however often its name moves on; names and globs only say where
+new files come from. Growth is noticed by looking at sizes (which is right on network and overlay file systems too),
+new and renamed files by watchdog's events where there are any and by looking again once a second where there are not.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..batch import Batch
+from ..checkpoint import CheckpointStore, Position, fingerprint
+from ..decoding import Decoder
+from ..errors import CheckpointError, InputError
+from .stop import Stop
+
+log = logging.getLogger(__name__)
+
+CHUNK = 256 << 10
+RESCAN_SECONDS = 1.0
+SAVE_SECONDS = 1.0
+LINGER_SECONDS = 5.0  # a renamed or deleted file is let go once it has not grown for so long
+QUIET_SECONDS = 10.0  # after this a file is looked at less often, where there are many
+QUIET_EVERY = 0.25
+MANY_FILES = 64
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Where reading a file begins that no checkpoint knows: at its start, its end, or some lines before the end."""
+
+    at_end: bool = False
+    last_lines: int = 0
+
+
+@dataclass(frozen=True)
+class FileDelivery:
+    """A batch from a file; acknowledged, the file's position moves behind it."""
+
+    batch: Batch
+    file: TailedFile
+    position: int
+
+    def acknowledge(self) -> None:
+        self.file.acknowledged = self.position
+
+
+class TailedFile:
+    """An open file and how far it was read (`offset`) and written out (`acknowledged`)."""
+
+    def __init__(self, path: str, descriptor: int, offset: int, decoder: Decoder) -> None:
+        about = os.fstat(descriptor)
+        self.path = path
+        self.descriptor = descriptor
+        self.identity = (about.st_dev, about.st_ino)
+        self.offset = self.acknowledged = self.saved = offset
+        self.decoder = decoder
+        self.gone = False  # its name now leads elsewhere, or nowhere
+        self.active = time.monotonic()
+        self._last = b""  # the bytes before the offset, to notice a rewrite
+
+    def read(self) -> FileDelivery | None:
+        """The next lines, if there are any. An empty read that is not the end of the file is none."""
+        if self._rewritten():
+            log.warning("%s was truncated: reading it from its start", self.path)
+            rest = self.flush()
+            self.offset = 0
+            self._last = b""
+            if rest is not None:
+                return rest
+        chunk = os.pread(self.descriptor, CHUNK, self.offset)
+        if not chunk:
+            return None
+        self.active = time.monotonic()
+        self.offset += len(chunk)
+        self._last = chunk[-64:]
+        batch = self.decoder.decode(chunk)
+        return FileDelivery(batch, self, self.offset - self.decoder.pending) if batch is not None else self.read()
+
+    def flush(self) -> FileDelivery | None:
+        """A last line without a newline, when no more is to come."""
+        batch = self.decoder.flush()
+        return FileDelivery(batch, self, self.offset) if batch is not None else None
+
+    def has_news(self) -> bool:
+        return os.fstat(self.descriptor).st_size != self.offset
+
+    def _rewritten(self) -> bool:
+        """Shorter than what was read, or other bytes before the offset (truncated and grown again)."""
+        if os.fstat(self.descriptor).st_size < self.offset:
+            return True
+        kept = len(self._last)
+        return kept > 0 and os.pread(self.descriptor, kept, self.offset - kept) != self._last
+
+    def position(self) -> Position:
+        device, inode = self.identity
+        return Position(self.path, device, inode, self.acknowledged, fingerprint(self.descriptor, self.acknowledged))
+
+
+class TailSource:
+    """Lines of files and globs.
+
+    paths: file names and globs. follow: go on at the end, until `stop`. decoder: makes a decoder for a path.
+    wait: seconds between looks at files that grow.
+
+    Raises (while iterated):
+        InputError: a named file is missing, unreadable or no regular file; or nothing at all is there to read.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        decoder: Callable[[str], Decoder],
+        stop: Stop,
+        *,
+        follow: bool = True,
+        begin: Begin = Begin(),  # noqa: B008  (frozen)
+        store: CheckpointStore | None = None,
+        wait: float = 0.05,
+    ) -> None:
+        self._paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100  (keeps links, unlike resolve)
+        self._make_decoder, self._stop = decoder, stop
+        self._follow, self._begin, self._wait = follow, begin, wait
+        self.store = store
+        self._files: dict[tuple[int, int], TailedFile] = {}
+        self._skipped: set[str] = set()
+        self._saved_at = self._scanned_at = 0.0
+
+    def check(self) -> None:
+        """Complain about what cannot be read before anything is."""
+        for path in self._paths:
+            if not glob.has_magic(path):
+                os.close(_open(path))
+        if not self._follow and not any(self._matches()):
+            raise InputError(f"no file matches {', '.join(self._paths)}")
+
+    def __iter__(self) -> Iterator[FileDelivery]:
+        self._scan(first=True)
+        watch: Watch | None = None
+        try:
+            while True:
+                progress = False
+                for file in list(self._files.values()):
+                    delivery = file.read() if self._due(file) else None
+                    if delivery is not None:
+                        progress = True
+                        yield delivery
+                        self._save_sometimes()
+                if self._stop:
+                    return
+                if progress and any(file.has_news() for file in self._files.values()):
+                    continue
+                if not self._follow:
+                    yield from self._ends()
+                    return
+                watch = watch or Watch([os.path.dirname(path) for path in self._paths])
+                self._stop.wait(self._wait)
+                yield from self._settle(watch)
+        finally:
+            if watch:
+                watch.close()
+            self._save()
+
+    def _ends(self) -> Iterator[FileDelivery]:
+        for file in self._files.values():
+            rest = file.flush()
+            if rest is not None:
+                yield rest
+
+    def _due(self, file: TailedFile) -> bool:
+        """Whether to look at a file now: always where there are few, now and then when it has long been quiet."""
+        if len(self._files) <= MANY_FILES:
+            return True
+        now = time.monotonic()
+        quiet = now - file.active
+        return quiet < QUIET_SECONDS or int(now / QUIET_EVERY) != int((now - self._wait) / QUIET_EVERY)
+
+    def _settle(self, watch: Watch) -> Iterator[FileDelivery]:
+        """Between reads: new names, files whose names moved on, positions."""
+        if watch.changed() or time.monotonic() - self._scanned_at >= RESCAN_SECONDS:
+            self._scan()
+        self._save_sometimes()
+        for file in [file for file in self._files.values() if file.gone and self._lingered(file)]:
+            rest = file.flush()
+            if rest is not None:
+                yield rest
+            self._drop(file)
+
+    @staticmethod
+    def _lingered(file: TailedFile) -> bool:
+        return not file.has_news() and time.monotonic() - file.active > LINGER_SECONDS
+
+    def _drop(self, file: TailedFile) -> None:
+        del self._files[file.identity]
+        if self.store:
+            self.store.forget(*file.identity)
+        os.close(file.descriptor)
+
+    def _matches(self) -> Iterator[str]:
+        for path in self._paths:
+            if glob.has_magic(path):
+                yield from (found for found in sorted(glob.glob(path, recursive=True)) if os.path.isfile(found))  # noqa: PTH113
+            elif os.path.exists(path):  # noqa: PTH110
+                yield path
+
+    def _scan(self, first: bool = False) -> None:
+        """Open what is new under the names, and note which open files have lost theirs."""
+        self._scanned_at = time.monotonic()
+        named: set[tuple[int, int]] = set()
+        for path in self._matches():
+            try:
+                about = os.stat(path)  # noqa: PTH116
+                identity = (about.st_dev, about.st_ino)
+                named.add(identity)
+                if identity not in self._files:
+                    self._add(path, first)
+            except FileNotFoundError:
+                continue  # gone between listing and opening: as if it had never been there
+            except (InputError, OSError) as error:
+                if path not in self._skipped:
+                    self._skipped.add(path)
+                    log.warning("skipping %s", error)
+        for file in self._files.values():
+            if file.identity not in named and not file.gone:
+                file.gone = True
+                file.active = time.monotonic()
+            elif file.identity in named:
+                file.gone = False
+
+    def _add(self, path: str, first: bool) -> None:
+        if first and self.store:
+            self._add_rotated(path)
+        descriptor = _open(path)
+        about = os.fstat(descriptor)
+        if (about.st_dev, about.st_ino) in self._files:
+            os.close(descriptor)
+            return
+        offset = self._resumed(descriptor, path)
+        if offset is None:
+            offset = self._beginning(descriptor) if first else 0
+        file = TailedFile(path, descriptor, offset, self._make_decoder(path))
+        self._files[file.identity] = file
+
+    def _resumed(self, descriptor: int, path: str) -> int | None:
+        """The saved position, if this is still the file that was read."""
+        about = os.fstat(descriptor)
+        known = self.store.find(about.st_dev, about.st_ino) if self.store else None
+        if known is None:
+            return None
+        if known.offset > about.st_size or fingerprint(descriptor, known.offset) != known.fingerprint:
+            log.warning("%s is not the file that was read before: reading it from its start", path)
+            return 0
+        return known.offset
+
+    def _add_rotated(self, path: str) -> None:
+        """What was read under this name and has been renamed within its directory since: its rest comes first."""
+        assert self.store is not None
+        waiting = {(known.device, known.inode) for known in self.store.known_at(path)}
+        if not waiting:
+            return
+        with os.scandir(os.path.dirname(path)) as entries:
+            for entry in entries:
+                about = entry.stat(follow_symlinks=False)
+                identity = (about.st_dev, about.st_ino)
+                if entry.path != path and identity in waiting and identity not in self._files and entry.is_file(follow_symlinks=False):
+                    descriptor = _open(entry.path)
+                    offset = self._resumed(descriptor, entry.path)
+                    if offset is None or offset == about.st_size:
+                        os.close(descriptor)
+                        continue
+                    file = TailedFile(path, descriptor, offset, self._make_decoder(path))
+                    self._files[file.identity] = file
+
+    def _beginning(self, descriptor: int) -> int:
+        size = os.fstat(descriptor).st_size
+        if self._begin.last_lines:
+            return offset_of_last_lines(descriptor, size, self._begin.last_lines)
+        return size if self._begin.at_end else 0
+
+    def _save_sometimes(self) -> None:
+        if self.store and time.monotonic() - self._saved_at >= SAVE_SECONDS:
+            self._save()
+
+    def _save(self) -> None:
+        """Positions to disk; a disk that refuses costs repeats after a crash, not lines, so reading goes on."""
+        if not self.store:
+            return
+        self._saved_at = time.monotonic()
+        moved = [file for file in self._files.values() if file.acknowledged != file.saved]
+        if not moved:
+            return
+        for file in moved:
+            self.store.put(file.position())
+        try:
+            self.store.save()
+        except CheckpointError as error:
+            log.warning("%s", error)
+            return
+        for file in moved:
+            file.saved = file.acknowledged
+
+
+def _open(path: str) -> int:
+    """Open a regular file for reading.
+
+    Raises:
+        InputError: missing, unreadable, a directory, a pipe.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path}: a directory; name files, or a glob such as '{path}/*.log'")
+    raise InputError(f"{path}: not a regular file; pipe it into `logclf filter`")
+
+
+def offset_of_last_lines(descriptor: int, size: int, count: int) -> int:
+    """Where the last `count` lines begin; an unfinished last line counts as one."""
+    end = size
+    left = count + (1 if size and os.pread(descriptor, 1, size - 1) == b"\n" else 0)
+    while end > 0:
+        start = max(0, end - CHUNK)
+        block = os.pread(descriptor, end - start, start)
+        found = block.count(b"\n")
+        if found >= left:
+            at = len(block)
+            for _ in range(left):
+                at = block.rfind(b"\n", 0, at)
+            return start + at + 1
+        left -= found
+        end = start
+    return 0
+
+
+class Watch:
+    """Whether anything was created, renamed or deleted in some directories; always False where events are missing."""
+
+    def __init__(self, directories: Sequence[str]) -> None:
+        from watchdog.events import FileCreatedEvent, FileDeletedEvent, FileMovedEvent, FileSystemEventHandler
+        from watchdog.observers import Observer  # 40 ms, after the first lines are out
+
+        self._seen = False
+        watch = self
+
+        class Handler(FileSystemEventHandler):
+            def on_any_event(self, event: Any) -> None:
+                watch._seen = True
+
+        self._observer: Any = Observer()
+        kinds = [FileCreatedEvent, FileDeletedEvent, FileMovedEvent]  # growth is polled: it would be an event a write
+        for directory in sorted({_existing(directory) for directory in directories}):
+            try:
+                self._observer.schedule(Handler(), directory, event_filter=kinds)
+            except OSError as error:  # out of inotify watches: the scan once a second finds the same
+                log.info("no file events for %s (%s): looking once a second", directory, error.strerror)
+        try:
+            self._observer.start()
+        except OSError as error:
+            log.info("no file events (%s): looking once a second", error.strerror)
+            self._observer = None
+
+    def changed(self) -> bool:
+        seen, self._seen = self._seen, False
+        return seen
+
+    def close(self) -> None:
+        if self._observer:
+            self._observer.stop()
+            self._observer.join()
+
+
+def _existing(directory: str) -> str:
+    """The directory, or the nearest one above a glob in it that exists."""
+    while glob.has_magic(directory) or not os.path.isdir(directory):  # noqa: PTH112
+        directory = os.path.dirname(directory)
+    return directory
