@@ -72,6 +72,11 @@ class Batch:
     def count(self) -> int:
         return len(self.starts)
 
+    def line(self, number: int) -> bytes:
+        """One message."""
+        end = int(self.starts[number + 1]) - 1 if number + 1 < len(self.starts) else len(self.text)
+        return self.text[int(self.starts[number]) : end]
+
 
 def line_starts(text: bytes) -> NDArray[np.int64]:
     """The offset of each line in lines joined by newlines."""

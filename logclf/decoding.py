@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from .batch import Batch, line_starts
+from .signals import SYSLOG
 from .taxonomy import LEVELS, Severity
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ LEVEL_NAMES: dict[str, int] = {
     }.items()
     for name in names.split()
 }
-SYSLOG_LEVELS = [LEVELS[Severity[name]] for name in "FATAL FATAL FATAL ERROR WARN INFO INFO DEBUG".split()]
 BUNYAN_LEVELS = {step * 10: level for step, level in enumerate(range(1, 7), 1)}  # 10 is trace, 60 is fatal
 
 
@@ -344,7 +344,7 @@ def event_level(value: object) -> int:
             known = LEVEL_NAMES.get(value.strip().lower(), 0)
         return known or (event_level(int(value)) if value.isascii() and value.isdecimal() and len(value) < 3 else 0)
     if isinstance(value, int) and not isinstance(value, bool):
-        return SYSLOG_LEVELS[value] if 0 <= value < 8 else BUNYAN_LEVELS.get(value, 0)
+        return SYSLOG[value] if 0 <= value < 8 else BUNYAN_LEVELS.get(value, 0)
     return 0
 
 

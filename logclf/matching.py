@@ -71,14 +71,17 @@ def compile_patterns(patterns: Sequence[str], cache: CompiledCache | None = None
 
 
 def refusal(pattern: str) -> str | None:
-    """Why an engine refuses a pattern that the dialect allows (it grows too large, mostly), or None."""
+    """Why RE2 refuses a pattern that the dialect allows (it grows too large), or None."""
     try:
         re2_compile(pattern)
-        if hyperscan is not None:
-            _compile_hyperscan([pattern])
     except PatternError as error:
         return error.message
     return None
+
+
+def literal(word: str) -> str:
+    """A pattern for a word in any case; characters stand for bytes."""
+    return "(?i:" + "".join(char if char.isascii() and char.isalnum() else f"\\x{ord(char):02x}" for char in word) + ")"
 
 
 def re2_compile(pattern: str) -> re2._Regexp[bytes]:
@@ -97,7 +100,7 @@ def _re2_options() -> re2.Options:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1  # a byte is a character, as for Hyperscan
     options.log_errors = False
-    options.max_mem = 256 << 20
+    options.max_mem = 64 << 20  # the limit of one pattern's automaton, not its size
     return options
 
 

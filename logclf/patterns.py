@@ -1,10 +1,11 @@
 """The regular expressions of rules: one dialect, the same meaning in every engine.
 
-Rules are matched by Hyperscan on whole chunks of many lines and by RE2 on single lines, and both must agree to
-the byte. The two differ in corners (`\\s`, case folding, `.` and newlines), so a pattern is parsed here and written
-out again in the part of the syntax where they cannot differ: explicit byte sets, concatenation, alternation,
-repetition and line assertions. No byte set ever holds a newline. That makes a match in a chunk of lines exactly a
-match in one line, so nothing a chunk scan finds has to be looked at again.
+A pattern is parsed here and written out again in the part of the syntax that no engine can read differently: explicit
+byte sets, concatenation, alternation, repetition and line assertions. No byte set ever holds a newline, so a match in
+a block of lines is a match in one line.
+
+Parsing also finds what makes matching thousands of patterns cheap (see rules.py): the words that every match must
+contain, and whether the pattern tells one digit from another.
 
 Patterns are matched against bytes. Classes are ASCII (`\\w` is `[0-9A-Za-z_]`); other characters are matched as
 their UTF-8 bytes and may not stand in a `[class]`.
@@ -12,6 +13,7 @@ their UTF-8 bytes and may not stand in a `[class]`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -44,6 +46,8 @@ POSIX = {
     "word": WORD,
 }
 MAX_REPEAT = 1000  # RE2's own limit
+# Plain characters that no repeat follows: most of most patterns, taken in one step.
+PLAIN_RUN = re.compile(r"""[A-Za-z0-9 _:;,/='"<>@%&~!#`-]+(?![*+?{])""", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,14 @@ class Bytes:
     """One byte out of a set."""
 
     values: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Text:
+    """Bytes one after the other; `fold`: ASCII letters in either case."""
+
+    value: bytes
+    fold: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,20 +96,26 @@ class Capture:
     name: str | None
 
 
-Node = Bytes | Assertion | Sequence | Alternation | Repeat | Capture
+Node = Bytes | Text | Assertion | Sequence | Alternation | Repeat | Capture
 EMPTY = Sequence()
 
 
 class Pattern(msgspec.Struct, frozen=True):
     """A parsed pattern: what was written, and what the engines get.
 
-    `full` is for RE2; its groups are `names`, in the order of their numbers. `detect` finds the same lines but reports fewer match ends: what can
-    be left off at either end without changing whether a line matches is left off.
+    full: with its named groups; `names`, in the order of their numbers.
+    detect: finds the same lines without groups, and leaves off at either end what does not change which lines match.
+    wide: `detect` with every set that has a digit given all ten; None where that changes nothing. What it says of a
+        line holds for every line that differs in digits only.
+    literals: words (lower case, no digits) of which every match contains at least one, whatever the case of its
+        letters; () where there are none worth looking for.
     """
 
     source: str
     full: str
     detect: str
+    wide: str | None = None
+    literals: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
 
@@ -116,7 +134,11 @@ def parse(source: str) -> Pattern:
     if repeated:
         raise PatternError(f"names a group twice: {sorted(repeated)[0]}")
     detect = _trim(_trim(tree, last=True), last=False)
-    return Pattern(source, _write(tree), _write(_without_captures(detect)), names)
+    bare = _without_captures(detect)
+    short, wide = _write(bare), _write(_widen(bare))
+    required = _required(tree)
+    literals = _better(required.best, _useful(required.exact))
+    return Pattern(source, _write(tree), short, wide if wide != short else None, literals, names)
 
 
 class _Parser:
@@ -157,6 +179,11 @@ class _Parser:
         while self._peek() not in ("", "|", ")"):
             if self._take("(?i)"):
                 self.fold = True
+                continue
+            run = PLAIN_RUN.match(self.source, self.at)
+            if run:
+                self.at = run.end()
+                parts.append(Text(run.group().encode(), self.fold))
                 continue
             parts.append(self._repeated(self._atom()))
         return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
@@ -211,8 +238,7 @@ class _Parser:
         if char == "\n":
             raise self._error("a newline never occurs in a line", start)
         encoded = char.encode("utf-8", "surrogatepass")
-        parts = tuple(Bytes(self._folded(frozenset((byte,)))) for byte in encoded)
-        return parts[0] if len(parts) == 1 else Sequence(parts)
+        return Text(encoded, self.fold)
 
     def _folded(self, values: frozenset[int]) -> frozenset[int]:
         if not self.fold:
@@ -235,7 +261,7 @@ class _Parser:
             return self._literal(value, start)
         if value == NEWLINE:
             raise self._error("a newline never occurs in a line", start)
-        return Bytes(self._folded(frozenset((value,))))
+        return Text(bytes((value,)), self.fold)
 
     def _escaped_byte(self, start: int) -> int | str:
         """The byte or character behind a backslash."""
@@ -347,7 +373,7 @@ class _Parser:
 def _nullable(node: Node) -> bool:
     """Whether the node can match without taking a byte."""
     match node:
-        case Bytes():
+        case Bytes() | Text():
             return False
         case Assertion():
             return True
@@ -359,6 +385,106 @@ def _nullable(node: Node) -> bool:
             return least == 0 or _nullable(part)
         case Capture(part):
             return _nullable(part)
+
+
+def _widen(node: Node) -> Node:
+    """Every set that has a digit gets all of them."""
+    match node:
+        case Bytes(values):
+            return Bytes(values | DIGIT) if values & DIGIT else node
+        case Text(value, fold) if value.translate(None, b"0123456789") != value:
+            parts = re.split(rb"([0-9])", value)
+            return Sequence(tuple(Bytes(DIGIT) if part.isdigit() else Text(part, fold) for part in parts if part))
+        case Sequence(parts):
+            return Sequence(tuple(map(_widen, parts)))
+        case Alternation(branches):
+            return Alternation(tuple(map(_widen, branches)))
+        case Repeat(part) | Capture(part):
+            return replace(node, part=_widen(part))
+    return node
+
+
+LONGEST_LITERAL = 24
+SHORTEST_LITERAL = 2
+MOST_LITERALS = 64
+
+
+_LOWER = {code: code + 32 for code in UPPER}
+
+
+@dataclass(frozen=True)
+class Required:
+    """exact: all that the node can match, if that is few strings. best: words of which every match contains one."""
+
+    exact: frozenset[str] | None
+    best: tuple[str, ...] = ()
+
+
+def _required(node: Node) -> Required:
+    """Which words a match must contain (the prefilter of RE2 and Rust's regex, after Cox 2012)."""
+    match node:
+        case Bytes(values):
+            if len(values) > 4 or values & DIGIT:
+                return Required(None)
+            return Required(frozenset(chr(value).translate(_LOWER) for value in values))
+        case Text(value):
+            words = re.split(r"[0-9]", value.decode("latin-1").translate(_LOWER))
+            if len(words) == 1:
+                return Required(frozenset(words))
+            return _required_of_all([Required(frozenset((words[0],))), *(Required(None, _useful(frozenset((word,)))) for word in words[1:])])
+        case Assertion():
+            return Required(frozenset(("",)))
+        case Capture(part):
+            return _required(part)
+        case Repeat(part, least, most):
+            inner = _required(part)
+            if least == 0:
+                return Required(inner.exact | {""} if inner.exact is not None and most == 1 else None)
+            return Required(inner.exact if (least, most) == (1, 1) else None, _better(inner.best, _useful(inner.exact)))
+        case Alternation(branches):
+            return _required_of_any(list(map(_required, branches)))
+        case Sequence(parts):
+            return _required_of_all(list(map(_required, parts)))
+
+
+def _required_of_any(found: list[Required]) -> Required:
+    best = [each.best or _useful(each.exact) for each in found]
+    together = tuple(sorted({word for words in best for word in words}))
+    usable = together if all(best) and len(together) <= MOST_LITERALS else ()
+    exact = [each.exact for each in found if each.exact is not None]
+    if len(exact) < len(found) or sum(map(len, exact)) > MOST_LITERALS:
+        return Required(None, usable)
+    return Required(frozenset[str]().union(*exact), usable)
+
+
+def _required_of_all(found: list[Required]) -> Required:
+    best: tuple[str, ...] = ()
+    run = frozenset(("",))
+    whole = True
+    for each in found:
+        best = _better(best, each.best)
+        if each.exact is not None and len(run) * len(each.exact) <= MOST_LITERALS:
+            run = frozenset(head + tail for head in run for tail in each.exact)
+            continue
+        best = _better(best, _useful(run))
+        whole = False
+        run = each.exact if each.exact is not None else frozenset(("",))
+    best = _better(best, _useful(run))
+    return Required(run if whole else None, best)
+
+
+def _useful(words: frozenset[str] | None) -> tuple[str, ...]:
+    """Words as literals to look for, or () where one of them is too short to tell anything."""
+    if not words or min(map(len, words)) < SHORTEST_LITERAL:
+        return ()
+    return tuple(sorted({word[:LONGEST_LITERAL] for word in words}))
+
+
+def _better(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    """The set whose shortest word is longer; of equals the smaller set."""
+    if not one or not other:
+        return one or other
+    return max(one, other, key=lambda words: (min(min(map(len, words)), 12), -len(words)))
 
 
 def _names(node: Node) -> Iterator[str]:
@@ -437,6 +563,9 @@ def _ranges(values: frozenset[int]) -> str:
 def _write(node: Node) -> str:
     """The pattern in the syntax that every engine reads the same way."""
     match node:
+        case Text(value, fold):
+            written = "".join(map(_byte, value))
+            return f"(?i:{written})" if fold and value.lower() != value.upper() else written
         case Bytes(values) if len(values) == 1:
             return _byte(*values)
         case Bytes(values):
@@ -450,7 +579,8 @@ def _write(node: Node) -> str:
         case Capture(part, name):
             return f"(?P<{name}>{_write(part)})"
         case Repeat(part, least, most, lazy):
-            body = _write(part) if isinstance(part, (Bytes, Capture)) else f"(?:{_write(part)})"
+            alone = isinstance(part, (Bytes, Capture)) or (isinstance(part, Text) and len(part.value) == 1)
+            body = _write(part) if alone else f"(?:{_write(part)})"
             return body + _counts(least, most) + ("?" if lazy else "")
     raise AssertionError(node)
 

@@ -1,7 +1,16 @@
-"""Compiled rules: which rule wins each line of a block, found for all lines and rules in one scan.
+"""Compiled rules: which rule wins each line of a block.
 
-The scan reports pattern matches; a few array operations over them settle rule order, `none:` and `where:`. Only lines
-won by a rule that captures fields are touched one by one.
+Three steps, each for the lines that the one before leaves open:
+
+1. *Shapes.* A line's shape is the line with every digit made 0. Nearly no pattern can tell a line from its shape, so
+   what was found in one line holds, exactly, for all lines of its shape, and is remembered by it. In a stream of logs
+   nearly every line ends here: three calls per block, one dictionary lookup per line.
+2. *Words.* Every pattern but a few has words that its matches must contain (patterns.py). All words of all rules, and
+   the few patterns without any, are one automaton that scans the remaining lines together and names candidates.
+3. *RE2.* Candidates are confirmed one by one, in rule order, `none:` and `where:` included.
+
+A pattern that does tell digits apart (`status=5\\d\\d`) leaves its rule uncertain for a shape: then the shape remembers
+which rules to ask, and each line asks those alone.
 """
 
 from __future__ import annotations
@@ -10,23 +19,32 @@ import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .batch import Batch
-from .matching import CompiledCache, Hits, compile_patterns, re2_compile
+from .batch import Batch, line_starts
+from .matching import CompiledCache, Hits, compile_patterns, literal, re2_compile
+from .memory import Memory
+from .patterns import Pattern
 from .rulefile import Rule, Where
-from .signals import REACH, number_patterns, severity_patterns
+from .signals import REACH, number_patterns, severity_patterns, syslog_level
 
 if TYPE_CHECKING:
     import re2
     from numpy.typing import NDArray
 
     Integers = NDArray[np.int64]
+    Expression = re2._Regexp[bytes]
 
 NO_RULE = -1
-ANY, NONE, LEVEL, NUMBER = range(4)
+LEVEL, NUMBER, WORD = range(3)
+ZEROED = bytes.maketrans(b"123456789", b"000000000")
+LONGEST_SHAPE = 1024  # longer lines are looked at each time
+SHAPES_BUDGET = 24 << 20
+MOST_SPECIAL = 50_000
+LEVEL_BITS = 3
+LEVEL_MASK = (1 << LEVEL_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +53,21 @@ class Scan:
 
     rule: position in `RuleSet.rules` of the rule that wins the line, or NO_RULE.
     level: the severity that the line states (see `taxonomy.LEVELS`), 0 where it states none.
-    numbers: ends of digits that belong into the template key, as (line, offset in the block), in order.
+    numbers: of lines that no rule wins, ends of digits that belong into the template key: (line, offset), in order.
     """
 
     rule: Integers
     level: Integers
     numbers: list[tuple[int, int]]
+
+
+class Special(NamedTuple):
+    """What a shape says that one number cannot: rules to ask of each line, in order, before the `value` that holds
+    where none of them wins; and where, from the line's start, digits end that belong into the template key."""
+
+    value: int
+    ask: tuple[int, ...]
+    ends: tuple[int, ...]
 
 
 class RuleSet:
@@ -53,27 +80,29 @@ class RuleSet:
     def __init__(self, rules: Iterable[Rule], cache: CompiledCache | None = None, engine: str = "auto") -> None:
         self.rules: tuple[Rule, ...] = tuple(sorted(rules, key=lambda rule: -rule.priority))
         patterns: list[str] = []
-        roles: list[tuple[int, int]] = []  # by pattern: what it is, and of which rule (or which level)
-
-        def add(pattern: str, role: int, owner: int) -> None:
-            patterns.append(pattern)
-            roles.append((role, owner))
-
+        roles: list[tuple[int, int]] = []  # by pattern: what it is, and which level or which word's rules it means
+        words: dict[str, set[int]] = {}
         for pattern, level in severity_patterns():
-            add(pattern, LEVEL, level)
+            patterns.append(pattern)
+            roles.append((LEVEL, level))
         for pattern in number_patterns():
-            add(pattern, NUMBER, 0)
+            patterns.append(pattern)
+            roles.append((NUMBER, 0))
         for position, rule in enumerate(self.rules):
             for written in rule.any:
-                add(written.detect, ANY, position)
-            for written in rule.none:
-                add(written.detect, NONE, position)
-        self._matcher = compile_patterns(patterns, cache, engine)
+                for word in map(literal, written.literals) if written.literals else [written.wide or written.detect]:
+                    words.setdefault(word, set()).add(position)
+        self._word_rules = list(words.values())
+        roles += [(WORD, number) for number in range(len(words))]
         table = np.array(roles, np.int64).reshape(-1, 2)
         self._role, self._owner = table[:, 0], table[:, 1]
+        self._matcher = compile_patterns([*patterns, *words], cache, engine)
+        self._shapes: dict[bytes, Memory] = {}
+        self._special: list[Special] = []
+        self._judges: dict[int, Judge] = {}
+        self._captures: dict[int, Captures] = {}
         self._scopes: dict[tuple[str, str | None], NDArray[np.bool_] | None] = {}
         self._scoped = [(position, rule.spec.where) for position, rule in enumerate(self.rules) if rule.spec.where != Where()]
-        self._captures: dict[int, Captures] = {}
         # One more than there are rules, so that NO_RULE, which is -1, has an entry too.
         self.capturing = np.array([*(rule.captures for rule in self.rules), False], np.bool_)
 
@@ -83,51 +112,107 @@ class RuleSet:
         return self._matcher.name
 
     def scan(self, batch: Batch) -> Scan:
-        """Scan the messages of a batch."""
-        hits = self._matcher.scan(batch.text, batch.starts)
-        role = self._role[hits.pattern]
-        return Scan(
-            self._winners(hits, role, batch.count, batch.source, batch.path),
-            _levels(batch.starts, hits, self._owner, role == LEVEL),
-            _numbers(hits, role == NUMBER),
-        )
+        """Find winners, levels and numbers of a batch's messages."""
+        scope = self._scope(batch.source, batch.path)
+        memory = self._shapes.setdefault(b"" if scope is None else scope.tobytes(), Memory(SHAPES_BUDGET))
+        shapes = batch.text.translate(ZEROED).split(b"\n")
+        found = memory.find(shapes)
+        if None in found:
+            if len(self._special) > MOST_SPECIAL:
+                self._forget()
+                found = memory.find(shapes)
+            self._look(batch, shapes, found, memory, scope)
+        packed = np.array(found, np.int64)
+        numbers: list[tuple[int, int]] = []
+        for line in np.flatnonzero(packed < 0).tolist():
+            special = self._special[-int(packed[line]) - 1]
+            packed[line] = self._asked(special, batch.line(line)) if special.ask else special.value
+            start = int(batch.starts[line])
+            numbers += [(line, start + end) for end in special.ends]
+        level = packed & LEVEL_MASK
+        for line in np.flatnonzero(np.frombuffer(batch.text + b"\n", np.uint8)[batch.starts] == ord("<")).tolist():
+            level[line] = syslog_level(batch.line(line)) or level[line]
+        return Scan((packed >> LEVEL_BITS) - 1, level, numbers)
 
     def matching(self, batch: Batch) -> list[tuple[Rule, bool]]:
         """For one line, every rule that has a pattern in it, in order, and whether `none` or `where` rule it out."""
-        hits = self._matcher.scan(batch.text, batch.starts)
-        role, owner = self._role[hits.pattern], self._owner[hits.pattern]
-        out = set(owner[role == NONE].tolist())
         scope = self._scope(batch.source, batch.path)
         return [
-            (self.rules[position], position in out or (scope is not None and not scope[position]))
-            for position in sorted(set(owner[role == ANY].tolist()))
+            (rule, self._judge(position).refuses(batch.text) or (scope is not None and not scope[position]))
+            for position, rule in enumerate(self.rules)
+            if self._judge(position).found(batch.text)
         ]
+
+    def _asked(self, special: Special, line: bytes) -> int:
+        """The value of a line whose digits decide."""
+        for position in special.ask:
+            if self._judge(position).wins(line):
+                return (position + 1) << LEVEL_BITS | (special.value & LEVEL_MASK)
+        return special.value
+
+    def _look(
+        self, batch: Batch, shapes: list[bytes], found: list[int | None], memory: Memory, scope: NDArray[np.bool_] | None
+    ) -> None:
+        """Look at one line of each shape that is not known, and remember what holds for the shape."""
+        places: dict[bytes, list[int]] = {}
+        for number, known in enumerate(found):
+            if known is None:
+                places.setdefault(shapes[number], []).append(number)
+        lines = [batch.line(numbers[0]) for numbers in places.values()]
+        text = b"\n".join(lines)
+        starts = line_starts(text)
+        hits = self._matcher.scan(text, starts)
+        role = self._role[hits.pattern]
+        levels = _levels(starts, hits, self._owner, role == LEVEL).tolist()
+        ends = _ends(starts, hits, role == NUMBER)
+        candidates = self._candidates(hits, role == WORD, scope)
+        for number, (shape, same) in enumerate(places.items()):
+            winner, ask = self._decide(candidates.get(number, ()), lines[number])
+            value = (winner + 1) << LEVEL_BITS | levels[number]
+            if ask or (number in ends and winner == NO_RULE):
+                self._special.append(Special(value, ask, ends.get(number, ())))
+                value = -len(self._special)
+            for line in same:
+                found[line] = value
+            if len(shape) <= LONGEST_SHAPE:
+                memory.remember(shape, value)
+
+    def _candidates(self, hits: Hits, chosen: NDArray[np.bool_], scope: NDArray[np.bool_] | None) -> dict[int, list[int]]:
+        """By line, the rules whose words are in it, in order."""
+        rules: dict[int, set[int]] = {}
+        pairs = set(zip(hits.line[chosen].tolist(), self._owner[hits.pattern[chosen]].tolist(), strict=True))
+        for line, word in pairs:
+            rules.setdefault(line, set()).update(self._word_rules[word])
+        applies = None if scope is None else set(np.flatnonzero(scope).tolist())
+        return {line: sorted(found if applies is None else found & applies) for line, found in rules.items()}
+
+    def _decide(self, candidates: Sequence[int], line: bytes) -> tuple[int, tuple[int, ...]]:
+        """The first rule that wins all lines of this shape, and the rules before it that win some of them."""
+        ask: list[int] = []
+        for position in candidates:
+            certain = self._judge(position).of_shape(line)
+            if certain:
+                return position, tuple(ask)
+            if certain is None:
+                ask.append(position)
+        return NO_RULE, tuple(ask)
+
+    def _judge(self, position: int) -> Judge:
+        if position not in self._judges:
+            self._judges[position] = Judge(self.rules[position])
+        return self._judges[position]
+
+    def _forget(self) -> None:
+        """Start anew: more shapes than can be kept have something special about them."""
+        self._special.clear()
+        for memory in self._shapes.values():
+            memory.clear()
 
     def captured(self, position: int, line: bytes) -> dict[str, object]:
         """The fields that a winning rule captures in its line."""
         if position not in self._captures:
             self._captures[position] = Captures(self.rules[position])
         return self._captures[position].find(line)
-
-    def _winners(self, hits: Hits, role: Integers, count: int, source: str, path: str | None) -> Integers:
-        if not self.rules:
-            return np.full(count, NO_RULE, np.int64)
-        owner = self._owner[hits.pattern]
-        chosen = role == ANY
-        scope = self._scope(source, path)
-        if scope is not None:
-            chosen &= scope[np.where(chosen, owner, 0)]
-        line, rule = hits.line[chosen], owner[chosen]
-        refused = role == NONE
-        if refused.any():
-            width = len(self.rules)
-            allowed = ~np.isin(line * width + rule, hits.line[refused] * width + owner[refused])
-            line, rule = line[allowed], rule[allowed]
-        nobody = len(self.rules)
-        best = np.full(count, nobody, np.int64)
-        np.minimum.at(best, line, rule)
-        best[best == nobody] = NO_RULE
-        return best
 
     def _scope(self, source: str, path: str | None) -> NDArray[np.bool_] | None:
         """Which rules apply to lines from there, or None when all do."""
@@ -159,10 +244,57 @@ def _levels(starts: Integers, hits: Hits, owner: Integers, chosen: NDArray[np.bo
     return level
 
 
-def _numbers(hits: Hits, chosen: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    if not chosen.any():
-        return []
-    return sorted(set(zip(hits.line[chosen].tolist(), hits.end[chosen].tolist(), strict=True)))
+def _ends(starts: Integers, hits: Hits, chosen: NDArray[np.bool_]) -> dict[int, tuple[int, ...]]:
+    """By line, where its meaningful numbers end, counted from its start."""
+    found: dict[int, set[int]] = {}
+    for line, end in zip(hits.line[chosen].tolist(), (hits.end - starts[hits.line])[chosen].tolist(), strict=True):
+        found.setdefault(line, set()).add(end)
+    return {line: tuple(sorted(ends)) for line, ends in found.items()}
+
+
+class Judge:
+    """A rule's patterns as RE2 has them, compiled when they are first needed, for one line at a time."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._any, self._none = _either(rule.any, "detect"), _either(rule.none, "detect")
+        self._sure_any, self._sure_none = self._any, self._none
+        self._wide_any, self._wide_none = self._any, self._none
+        if any(pattern.wide for pattern in rule.any):
+            self._sure_any = _either([pattern for pattern in rule.any if not pattern.wide], "detect")
+            self._wide_any = _either(rule.any, "wide")
+        if any(pattern.wide for pattern in rule.none):
+            self._sure_none = _either([pattern for pattern in rule.none if not pattern.wide], "detect")
+            self._wide_none = _either(rule.none, "wide")
+
+    def found(self, line: bytes) -> bool:
+        """Whether one of `any` is in the line."""
+        return _search(self._any, line)
+
+    def refuses(self, line: bytes) -> bool:
+        """Whether one of `none` is in the line."""
+        return _search(self._none, line)
+
+    def wins(self, line: bytes) -> bool:
+        return self.found(line) and not self.refuses(line)
+
+    def of_shape(self, line: bytes) -> bool | None:
+        """Whether the rule matches every line of this line's shape (True), no such line (False), or some (None)."""
+        if not _search(self._wide_any, line) or _search(self._sure_none, line):
+            return False
+        certain = self._sure_any is self._any or _search(self._sure_any, line)
+        if certain and (self._sure_none is self._none or not _search(self._wide_none, line)):
+            return True
+        return None
+
+
+def _either(patterns: Sequence[Pattern], form: str) -> Expression | None:
+    """One expression for any of some patterns; None for none at all."""
+    written = [getattr(pattern, form) or pattern.detect for pattern in patterns]
+    return re2_compile("|".join(written)) if written else None
+
+
+def _search(expression: Expression | None, line: bytes) -> bool:
+    return expression is not None and expression.search(line) is not None
 
 
 class Captures:

@@ -3,6 +3,9 @@
 *Severity* counts in its proper place only: where log4j, syslog, Android, glog, nginx or logfmt put it, near the start
 of the line. The earliest one wins, so `INFO [main] Worker: got ERROR from peer` is INFO.
 
+No pattern here tells one digit from another, so that what they find holds for a line's shape (rules.py). A syslog
+priority does, and is read for itself.
+
 *Numbers*: template keys leave digits out, yet two lines that differ in an HTTP status, an exit code, a signal or an
 errno may deserve different labels. The digits that end at such a match stay in the key.
 """
@@ -19,7 +22,7 @@ REACH = 130
 
 WORDS = {
     Severity.TRACE: "TRACE|FINEST|FINER|VERBOSE",
-    Severity.DEBUG: "DEBUG|FINE|DEBUG[1-5]",
+    Severity.DEBUG: "DEBUG\\d?|FINE",
     Severity.INFO: "INFO|NOTICE|INFORMATION|CONFIG",
     Severity.WARN: "WARN|WARNING",
     Severity.ERROR: "ERROR|ERR|SEVERE|FAILURE",
@@ -43,13 +46,8 @@ LETTERS = {
 }
 REDIS = {Severity.DEBUG: r"\.", Severity.TRACE: "-", Severity.INFO: r"\*", Severity.WARN: "#"}
 POSTGRES = {Severity.INFO: "LOG|NOTICE|STATEMENT|DETAIL|HINT", Severity.FATAL: "PANIC"}
-SYSLOG = {  # RFC 5424 severities 0 to 7
-    Severity.FATAL: (0, 1, 2),
-    Severity.ERROR: (3,),
-    Severity.WARN: (4,),
-    Severity.INFO: (5, 6),
-    Severity.DEBUG: (7,),
-}
+SYSLOG = tuple(LEVELS[Severity[name]] for name in "FATAL FATAL FATAL ERROR WARN INFO INFO DEBUG".split())
+HIGHEST_PRIORITY = 191
 
 
 def _severity_patterns() -> list[tuple[str, Severity]]:
@@ -72,16 +70,13 @@ def _severity_patterns() -> list[tuple[str, Severity]]:
         found.append((rf"(?:^|[ \]])(?:{words}):  ", severity))
     for severity, mark in REDIS.items():
         found.append((rf"^\d+:[MSCX] \d+ \w+ (?:\d+ )?\d\d:\d\d:\d\d\.\d+ {mark} ", severity))
-    for severity, numbers in SYSLOG.items():
-        priorities = [str(facility * 8 + number) for facility in range(24) for number in numbers]
-        found.append((rf"^<(?:{'|'.join(priorities)})>", severity))
     return found
 
 
 NUMBERS = (
-    r'(?i)\bHTTP/[0-9.]+"? [1-5]\d\d\b',
+    r'(?i)\bHTTP/[0-9.]+"? \d{3}\b',
     r"(?i)\b(?:http|response|status|status[ _-]?code|http[ _-]?code|http[ _-]?status)"
-    r"[\"']?(?: ?[=:] ?| is | was | of | )[\"']?[1-5]\d\d\b",
+    r"[\"']?(?: ?[=:] ?| is | was | of | )[\"']?\d{3}\b",
     r"(?i)\bexit(?:ed|s)?(?:[ _-]?(?:code|status|value))?[\"']?(?: with)?(?: ?[=:] ?| is | was | of | )?"
     r"(?:(?:error |non-zero )?(?:exit )?(?:code|status) ?[=:]? ?)?[\"']?-?\d+\b",
     r"(?i)\b(?:status|code|rc|ret|retval|return code|return value|returned|error|errno|err|signal|sig|reason)"
@@ -100,3 +95,12 @@ def severity_patterns() -> tuple[tuple[str, int], ...]:
 def number_patterns() -> tuple[str, ...]:
     """Patterns whose matches end with the digits to keep."""
     return tuple(parse(source).full for source in NUMBERS)
+
+
+def syslog_level(line: bytes) -> int:
+    """The level of a line that begins with a syslog priority, `<0>` to `<191>`; else 0."""
+    end = line.find(b">", 2, 5)
+    number = line[1:end]
+    if end < 0 or not line.startswith(b"<") or not number.isdigit() or int(number) > HIGHEST_PRIORITY:
+        return 0
+    return SYSLOG[int(number) % 8]

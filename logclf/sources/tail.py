@@ -138,7 +138,7 @@ class TailSource:
         """Complain about what cannot be read before anything is."""
         for path in self._paths:
             if not glob.has_magic(path):
-                os.close(_open(path))
+                os.close(open_regular(path))
         if not self._follow and not any(self._matches()):
             raise InputError(f"no file matches {', '.join(self._paths)}")
 
@@ -238,7 +238,7 @@ class TailSource:
     def _add(self, path: str, first: bool) -> None:
         if first and self.store:
             self._add_rotated(path)
-        descriptor = _open(path)
+        descriptor = open_regular(path)
         about = os.fstat(descriptor)
         if (about.st_dev, about.st_ino) in self._files:
             os.close(descriptor)
@@ -271,7 +271,7 @@ class TailSource:
                 about = entry.stat(follow_symlinks=False)
                 identity = (about.st_dev, about.st_ino)
                 if entry.path != path and identity in waiting and identity not in self._files and entry.is_file(follow_symlinks=False):
-                    descriptor = _open(entry.path)
+                    descriptor = open_regular(entry.path)
                     offset = self._resumed(descriptor, entry.path)
                     if offset is None or offset == about.st_size:
                         os.close(descriptor)
@@ -308,7 +308,7 @@ class TailSource:
             file.saved = file.acknowledged
 
 
-def _open(path: str) -> int:
+def open_regular(path: str) -> int:
     """Open a regular file for reading.
 
     Raises:
