@@ -28,7 +28,7 @@ DIGIT = frozenset(b"0123456789")
 UPPER = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 LOWER = frozenset(b"abcdefghijklmnopqrstuvwxyz")
 WORD = DIGIT | UPPER | LOWER | frozenset(b"_")
-SPACE = frozenset(b" \t\r\f\v")
+SPACE = frozenset(b" \t\r\f")  # RE2's; vertical tab is no white space there
 PUNCTUATION = frozenset(range(33, 127)) - DIGIT - UPPER - LOWER
 
 ESCAPED_SETS = {"d": DIGIT, "D": ALL - DIGIT, "w": WORD, "W": ALL - WORD, "s": SPACE, "S": ALL - SPACE}
