@@ -405,8 +405,13 @@ def _widen(node: Node) -> Node:
 
 
 LONGEST_LITERAL = 24
-SHORTEST_LITERAL = 2
+FEWEST_LETTERS = 3  # of a literal; what has fewer is in most lines
 MOST_LITERALS = 64
+# Words that stand in many lines of any log: a pattern's other words tell more.
+COMMON = frozenset(
+    "info warn warning error debug fatal err fail failed time status server user from for with http get api host port"
+    " the and not org com java main log level msg message exception kernel invalid system info: error: warning: [error] [info]".split()
+)
 
 
 _LOWER = {code: code + 32 for code in UPPER}
@@ -475,16 +480,21 @@ def _required_of_all(found: list[Required]) -> Required:
 
 def _useful(words: frozenset[str] | None) -> tuple[str, ...]:
     """Words as literals to look for, or () where one of them is too short to tell anything."""
-    if not words or min(map(len, words)) < SHORTEST_LITERAL:
+    if not words or min(sum(map(str.isalpha, word)) for word in words) < FEWEST_LETTERS:
         return ()
     return tuple(sorted({word[:LONGEST_LITERAL] for word in words}))
 
 
 def _better(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    """The set whose shortest word is longer; of equals the smaller set."""
+    """The set that fewer lines can be expected to have a word of."""
     if not one or not other:
         return one or other
-    return max(one, other, key=lambda words: (min(min(map(len, words)), 12), -len(words)))
+    return min(one, other, key=_expected)
+
+
+def _expected(words: tuple[str, ...]) -> float:
+    """A guess at how often a line has one of the words: every further letter makes one rarer, common words are common."""
+    return sum(0.2 if word.strip() in COMMON else 4.0 ** -min(sum(map(str.isalpha, word)), 9) for word in words)
 
 
 def _names(node: Node) -> Iterator[str]:
