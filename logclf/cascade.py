@@ -116,11 +116,10 @@ class Cascade:
         rule = scan.rule if RULES in allowed else np.full(batch.count, NO_RULE, np.int64)
         codes = self._rule_codes[rule]
         unsettled = np.flatnonzero(rule == NO_RULE)
-        lines = batch.text.split(b"\n")
         if len(unsettled):
-            codes[unsettled] = self._remembered(lines, batch, unsettled, scan, allowed)
+            codes[unsettled] = self._remembered(batch, unsettled, scan, allowed)
         level = scan.level if batch.levels is None else np.where(batch.levels, batch.levels, scan.level)
-        return Classified(codes + level, self._fields(lines, rule))
+        return Classified(codes + level, scan.fields if RULES in allowed else {})
 
     def verdict(self, code: int) -> Verdict:
         return self.table.verdicts[code]
@@ -136,20 +135,11 @@ class Cascade:
             self._memories[allowed] = Memory(self._budget) if self._budget else Memory()
         return self._memories[allowed]
 
-    def _fields(self, lines: Sequence[bytes], rule: Codes) -> dict[int, dict[str, object]]:
-        """What the winning rules capture; the only work that is done line by line, and only for such rules."""
-        winners = np.flatnonzero((rule != NO_RULE) & self.rules.capturing[rule])
-        captured = self.rules.captured
-        pairs = zip(winners.tolist(), rule[winners].tolist(), strict=True)
-        return {line: captured(position, lines[line]) for line, position in pairs}
-
-    def _remembered(
-        self, lines: Sequence[bytes], batch: Batch, unsettled: Codes, scan: Scan, allowed: tuple[str, ...]
-    ) -> list[int]:
+    def _remembered(self, batch: Batch, unsettled: Codes, scan: Scan, allowed: tuple[str, ...]) -> list[int]:
         """Codes of the lines that no rule settled: from memory, or from the stages where memory knows nothing."""
         memory = self._memory(allowed)
         kept = _kept_numbers(batch.text, scan.numbers)
-        keys = _first_keys(lines, unsettled, batch.text, kept)
+        keys = _first_keys(batch, unsettled, kept)
         found = memory.find(keys)
         missed = [index for index, code in enumerate(found) if code is None] if None in found else []
         self.counts.memory_hits += len(found) - len(missed)
@@ -159,7 +149,7 @@ class Cascade:
             for index in missed:
                 places.setdefault(keys[index], []).append(index)
             numbers = [int(unsettled[indexes[0]]) for indexes in places.values()]
-            codes = self._second_level([lines[n] for n in numbers], [kept.get(n, ()) for n in numbers], batch.source, memory, allowed)
+            codes = self._second_level([batch.line(n) for n in numbers], [kept.get(n, ()) for n in numbers], batch.source, memory, allowed)
             for (key, indexes), (first, later, remember) in zip(places.items(), codes, strict=True):
                 for index in indexes:
                     found[index] = later
@@ -257,13 +247,13 @@ def _kept_numbers(text: bytes, numbers: Sequence[tuple[int, int]]) -> dict[int, 
     return kept
 
 
-def _first_keys(lines: Sequence[bytes], chosen: Codes, text: bytes, kept: dict[int, list[bytes]]) -> list[bytes]:
+def _first_keys(batch: Batch, chosen: Codes, kept: dict[int, list[bytes]]) -> list[bytes]:
     """First-level keys of the chosen lines."""
-    if 2 * len(chosen) > len(lines):  # deleting digits from the whole block beats doing it line by line
-        everything = masking.digit_free(text)
-        keys = everything if len(chosen) == len(lines) else [everything[line] for line in chosen.tolist()]
+    if 4 * len(chosen) > batch.count:  # deleting digits from the whole block beats doing it line by line
+        everything = masking.digit_free(batch.text)
+        keys = everything if len(chosen) == batch.count else [everything[line] for line in chosen.tolist()]
     else:
-        keys = [lines[line].translate(None, masking.DIGITS) for line in chosen.tolist()]
+        keys = [batch.line(line).translate(None, masking.DIGITS) for line in chosen.tolist()]
     if kept:
         for index, line in enumerate(chosen.tolist()):
             if line in kept:

@@ -41,7 +41,7 @@ class Encoder:
             if classified.fields.get(line):
                 more["fields"] = classified.fields[line]
             if more:
-                endings[line] = tails.make(int(classified.codes[line]), more)
+                endings[line] = tails.extended(endings[line], more)
         pieces = escape(batch.text) if batch.events is None else self._events(batch, batch.events, endings)
         whole: list[bytes] = [b""] * (2 * batch.count)
         whole[0::2] = pieces
@@ -88,15 +88,16 @@ class Tails(dict[int, bytes]):
     def __init__(self, table: VerdictTable, before: bytes, start: bytes) -> None:
         super().__init__()
         self._table, self._before, self._start = table, before, start
+        self._end = b"}}\n" + start
 
     def __missing__(self, code: int) -> bytes:
-        tail = self[code] = self.make(code, {})
+        verdict = _encode(verdict_members(self._table.verdicts[code]))
+        tail = self[code] = self._before + verdict[:-1] + self._end
         return tail
 
-    def make(self, code: int, more: dict[str, object]) -> bytes:
-        """The tail of one line; `more` joins the verdict's members."""
-        verdict = verdict_members(self._table.verdicts[code]) | more
-        return self._before + _encode(verdict) + b"}\n" + self._start
+    def extended(self, tail: bytes, more: dict[str, object]) -> bytes:
+        """A tail with more members in its verdict, for one line."""
+        return tail[: -len(self._end)] + b"," + _encode(more)[1:-1] + self._end
 
 
 def verdict_members(verdict: Verdict) -> dict[str, object]:

@@ -109,6 +109,7 @@ class Pattern(msgspec.Struct, frozen=True):
         line holds for every line that differs in digits only.
     literals: words (lower case, no digits) of which every match contains at least one, whatever the case of its
         letters; () where there are none worth looking for.
+    digit_blind: no digit is told from another, so that groups too stay where they are when digits change.
     """
 
     source: str
@@ -117,6 +118,7 @@ class Pattern(msgspec.Struct, frozen=True):
     wide: str | None = None
     literals: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    digit_blind: bool = True
 
 
 @lru_cache(maxsize=8192)
@@ -138,7 +140,7 @@ def parse(source: str) -> Pattern:
     short, wide = _write(bare), _write(_widen(bare))
     required = _required(tree)
     literals = _better(required.best, _useful(required.exact))
-    return Pattern(source, _write(tree), short, wide if wide != short else None, literals, names)
+    return Pattern(source, _write(tree), short, wide if wide != short else None, literals, names, _widen(tree) == tree)
 
 
 class _Parser:

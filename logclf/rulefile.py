@@ -14,7 +14,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 import yaml
@@ -25,12 +25,16 @@ from .taxonomy import Taxonomy
 
 VERSION = 1
 MAX_FILE = 16 << 20
+MAX_DEPTH = 32  # of nesting; rules need seven levels
 RULE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 T = TypeVar("T", bound=msgspec.Struct)
 SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 FieldType = Literal["str", "int", "float", "ip"]
 SeverityName = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
+FIELD_TYPES, SEVERITY_NAMES = get_args(FieldType), get_args(SeverityName)
+Priority = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
+TEXT = "tag:yaml.org,2002:str"
 
 
 class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +66,7 @@ class RuleSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     match: Match
     examples: Examples
     severity: SeverityName | None = None
-    priority: int = 0
+    priority: Priority = 0
     where: Where = Where()
     fields: dict[str, FieldType] = {}
     description: str = ""
@@ -94,7 +98,7 @@ class Header(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     rules: list[Any]
     description: str = ""
-    priority: int = 0
+    priority: Priority = 0
 
 
 def load_file(path: Path, taxonomy: Taxonomy) -> tuple[Rule, ...]:
@@ -124,7 +128,7 @@ def check_rules(data: bytes, name: str, taxonomy: Taxonomy) -> tuple[tuple[Rule,
     """The good rules of a file and everything that is wrong with the others."""
     try:
         root = _compose(data, name)
-        content = _construct(root)
+        content = _construct(root, name)
         header = _convert(content, Header, root, name)
         if header.version != VERSION:
             raise ConfigError(f"version {header.version} is not known here; this logclf reads {VERSION}", _at(root, name))
@@ -132,8 +136,8 @@ def check_rules(data: bytes, name: str, taxonomy: Taxonomy) -> tuple[tuple[Rule,
         return (), [error]
     found: list[Rule] = []
     problems: list[ConfigError] = []
-    rules_node = _child(root, "rules")
-    nodes = rules_node.value if isinstance(rules_node, yaml.SequenceNode) else []
+    found_rules = _child(root, "rules")
+    nodes = found_rules[1].value if found_rules else []
     for node, raw in zip(nodes, header.rules, strict=True):
         try:
             spec = _convert(raw, RuleSpec, node, name)
@@ -164,9 +168,9 @@ def _problems(rule: RuleSpec, node: yaml.Node, name: str, taxonomy: Taxonomy) ->
     if rule.label not in taxonomy.names:
         yield ConfigError(f"unknown label {rule.label!r}{_nearest(rule.label, taxonomy.names)}", _at(node, name, "label"))
     if not rule.match.any:
-        yield ConfigError("match.any needs a pattern", _at(node, name, "match"))
+        yield ConfigError("match.any needs a pattern", _at(node, name, "match", "any"))
     if not rule.examples.match:
-        yield ConfigError("examples.match needs a line that this rule matches", _at(node, name, "examples"))
+        yield ConfigError("examples.match needs a line that this rule matches", _at(node, name, "examples", "match"))
     names: set[str] = set()
     for key, sources in (("any", rule.match.any), ("none", rule.match.none)):
         for number, source in enumerate(sources):
@@ -183,51 +187,88 @@ def _problems(rule: RuleSpec, node: yaml.Node, name: str, taxonomy: Taxonomy) ->
 
 def _compose(data: bytes, name: str) -> yaml.Node:
     try:
-        loader = SafeLoader(data.decode("utf-8"))
-        node = loader.get_single_node()
+        text = data.decode("utf-8")
+        _refuse_odd_events(text, name)
+        node = SafeLoader(text).get_single_node()
         if not isinstance(node, yaml.MappingNode):
             raise ConfigError("expected `version:` and `rules:`", f"{name}:1")
-        _refuse_odd_nodes(node, name)
+        _refuse_odd_keys(node, name)
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError("not UTF-8", f"{name}:{line}") from error
+        raise ConfigError("not UTF-8", f"{name}:{_line_at(data, error.start)}") from error
+    except yaml.reader.ReaderError as error:
+        raise ConfigError(f"not YAML: {error.reason}", f"{name}:{_line_at(data, error.position)}") from error
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"not YAML: {problem}", f"{name}:{mark.line + 1}" if mark else name) from error
+        raise _not_yaml(error, name) from error
     return node
 
 
-def _refuse_odd_nodes(root: yaml.Node, name: str) -> None:
-    """Repeated keys, which YAML would silently merge, and aliases, which could make a small file huge."""
-    seen: set[int] = set()
+def _line_at(data: bytes, offset: int) -> int:
+    return data.count(b"\n", 0, offset) + 1
+
+
+def _not_yaml(error: yaml.YAMLError, name: str) -> ConfigError:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return ConfigError(f"not YAML: {problem}", f"{name}:{mark.line + 1}" if mark else name)
+
+
+def _refuse_odd_events(text: str, name: str) -> None:
+    """Aliases, which could make a small file huge, and deep nesting, on which libyaml's recursion overflows its stack.
+
+    Events come one at a time, so nothing is built of what is refused here.
+    """
+    depth = 0
+    loader = SafeLoader(text)
+    while not isinstance(event := loader.get_event(), (yaml.StreamEndEvent, type(None))):
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError("YAML aliases (*name) are not supported here", f"{name}:{event.start_mark.line + 1}")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ConfigError(f"nested more than {MAX_DEPTH} levels deep", f"{name}:{event.start_mark.line + 1}")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _refuse_odd_keys(root: yaml.Node, name: str) -> None:
+    """Repeated keys, which YAML would silently merge, and keys that are not text."""
     pending = [root]
     while pending:
         node = pending.pop()
-        if isinstance(node, yaml.ScalarNode):
-            continue
-        if id(node) in seen:
-            raise ConfigError("YAML aliases (*name) are not supported here", _at(node, name))
-        seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
             keys: set[str] = set()
             for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode) or key.tag != TEXT:
+                    raise ConfigError("a key must be text; quote it if it is meant as such", _at(key, name))
                 if key.value in keys:
                     raise ConfigError(f"key {key.value!r} is given twice", _at(key, name))
-                keys.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+                keys.add(key.value)
                 pending.append(value)
-        else:
+        elif isinstance(node, yaml.SequenceNode):
             pending += node.value
 
 
-def _construct(node: yaml.Node) -> Any:
+class _Constructor(yaml.constructor.SafeConstructor):
+    """YAML's own, which tells no place when a number or date is none."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
+
+
+def _construct(node: yaml.Node, name: str) -> Any:
     """Plain values of a node tree; scalars are text but for what YAML itself calls a number or truth value."""
-    constructor = yaml.constructor.SafeConstructor()
-    return constructor.construct_document(node)
+    try:
+        return _Constructor().construct_document(node)
+    except yaml.YAMLError as error:
+        raise _not_yaml(error, name) from error
 
 
-UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
-ERROR_PATH = re.compile(r" - at `(?:key in )?\$?(?P<path>[^`]*)`")
+UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
+INVALID_VALUE = re.compile(r"Invalid enum value '(?P<value>.*)'", re.DOTALL)
+ERROR_PATH = re.compile(r" - at `\$?(?P<path>[^`]*)`$")
 
 
 def _convert(value: Any, shape: type[T], node: yaml.Node, name: str) -> T:
@@ -237,14 +278,18 @@ def _convert(value: Any, shape: type[T], node: yaml.Node, name: str) -> T:
     except msgspec.ValidationError as error:
         text = str(error)
         found = ERROR_PATH.search(text)
-        path = [part for part in re.split(r"[.\[\]]+", found["path"] if found else "") if part and part != "..."]
+        path = [part for part in re.split(r"[.\[\]]+", found["path"] if found else "") if part]
+        if path == ["fields"] and isinstance(value["fields"], dict):  # msgspec does not say which one
+            path.append(next(field for field, kind in value["fields"].items() if kind not in FIELD_TYPES))
         message = ERROR_PATH.sub("", text)
-        unknown = UNKNOWN_FIELD.match(text)
+        unknown, invalid = UNKNOWN_FIELD.fullmatch(message), INVALID_VALUE.fullmatch(message)
+        where = ".".join(path)
         if unknown:
-            known = _known_keys(shape, path)
-            message = f"unknown key {unknown['key']!r}{_nearest(unknown['key'], known)}"
+            message = f"unknown key {unknown['key']!r}{_nearest(unknown['key'], _known_keys(shape, path))}"
             path.append(unknown["key"])
-        where = ".".join(path if not unknown else path[:-1])
+        elif invalid:
+            options = FIELD_TYPES if path[0] == "fields" else SEVERITY_NAMES
+            message = f"{invalid['value']!r} is not known here{_nearest(invalid['value'], options)}"
         raise ConfigError(f"{where}: {message}" if where else message, _at(node, name, *path)) from error
 
 
@@ -262,20 +307,22 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return f"; known are {', '.join(options)}" if options else ""
 
 
-def _child(node: yaml.Node, key: str | int) -> yaml.Node | None:
+def _child(node: yaml.Node, key: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    """The node below a key or at an index, behind the one that marks its place: the key, or the item itself."""
     if isinstance(node, yaml.MappingNode):
-        return next((value for name, value in node.value if name.value == key), None)
-    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-        child: yaml.Node = node.value[key]
-        return child
+        return next(((name, value) for name, value in node.value if name.value == key), None)
+    if isinstance(node, yaml.SequenceNode) and str(key).isdecimal() and int(key) < len(node.value):
+        item: yaml.Node = node.value[int(key)]
+        return item, item
     return None
 
 
 def _at(node: yaml.Node, name: str, *path: str | int) -> str:
     """`file:line` of what the path leads to, as far down as it exists."""
+    place = node
     for key in path:
         child = _child(node, key)
         if child is None:
             break
-        node = child
-    return f"{name}:{node.start_mark.line + 1}"
+        place, node = child
+    return f"{name}:{place.start_mark.line + 1}"

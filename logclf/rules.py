@@ -42,7 +42,7 @@ LEVEL, NUMBER, WORD = range(3)
 ZEROED = bytes.maketrans(b"123456789", b"000000000")
 LONGEST_SHAPE = 1024  # longer lines are looked at each time
 SHAPES_BUDGET = 24 << 20
-MOST_SPECIAL = 50_000
+MOST_SPECIAL = 20_000
 LEVEL_BITS = 3
 LEVEL_MASK = (1 << LEVEL_BITS) - 1
 
@@ -54,20 +54,36 @@ class Scan:
     rule: position in `RuleSet.rules` of the rule that wins the line, or NO_RULE.
     level: the severity that the line states (see `taxonomy.LEVELS`), 0 where it states none.
     numbers: of lines that no rule wins, ends of digits that belong into the template key: (line, offset), in order.
+    fields: by line, what the winning rule captures.
     """
 
     rule: Integers
     level: Integers
     numbers: list[tuple[int, int]]
+    fields: dict[int, dict[str, object]]
+
+
+class Span(NamedTuple):
+    """A field's place in a line, and what is made of its text."""
+
+    name: str
+    convert: Callable[[str], object]
+    start: int
+    end: int
 
 
 class Special(NamedTuple):
-    """What a shape says that one number cannot: rules to ask of each line, in order, before the `value` that holds
-    where none of them wins; and where, from the line's start, digits end that belong into the template key."""
+    """What a shape says that one number cannot.
+
+    ask: rules to ask of each line, in order, before the `value` that holds where none of them wins.
+    ends: where, from the line's start, digits end that belong into the template key.
+    spans: where the winning rule's fields are, if that is the same for all lines of the shape.
+    """
 
     value: int
     ask: tuple[int, ...]
     ends: tuple[int, ...]
+    spans: tuple[Span, ...] | None
 
 
 class RuleSet:
@@ -103,8 +119,6 @@ class RuleSet:
         self._captures: dict[int, Captures] = {}
         self._scopes: dict[tuple[str, str | None], NDArray[np.bool_] | None] = {}
         self._scoped = [(position, rule.spec.where) for position, rule in enumerate(self.rules) if rule.spec.where != Where()]
-        # One more than there are rules, so that NO_RULE, which is -1, has an entry too.
-        self.capturing = np.array([*(rule.captures for rule in self.rules), False], np.bool_)
 
     @property
     def engine(self) -> str:
@@ -124,15 +138,23 @@ class RuleSet:
             self._look(batch, shapes, found, memory, scope)
         packed = np.array(found, np.int64)
         numbers: list[tuple[int, int]] = []
-        for line in np.flatnonzero(packed < 0).tolist():
-            special = self._special[-int(packed[line]) - 1]
-            packed[line] = self._asked(special, batch.line(line)) if special.ask else special.value
-            start = int(batch.starts[line])
-            numbers += [(line, start + end) for end in special.ends]
+        fields: dict[int, dict[str, object]] = {}
+        for number in np.flatnonzero(packed < 0).tolist():
+            special = self._special[-int(packed[number]) - 1]
+            line = batch.line(number)
+            value = packed[number] = self._asked(special, line) if special.ask else special.value
+            if special.ends:
+                start = int(batch.starts[number])
+                numbers += [(number, start + end) for end in special.ends]
+            winner = (int(value) >> LEVEL_BITS) - 1
+            if special.spans is not None:
+                fields[number] = {name: convert(line[start:end].decode("utf-8", "replace")) for name, convert, start, end in special.spans}
+            elif winner != NO_RULE and self.rules[winner].captures:
+                fields[number] = self.captured(winner, line)
         level = packed & LEVEL_MASK
         for line in np.flatnonzero(np.frombuffer(batch.text + b"\n", np.uint8)[batch.starts] == ord("<")).tolist():
             level[line] = syslog_level(batch.line(line)) or level[line]
-        return Scan((packed >> LEVEL_BITS) - 1, level, numbers)
+        return Scan((packed >> LEVEL_BITS) - 1, level, numbers, fields)
 
     def matching(self, batch: Batch) -> list[tuple[Rule, bool]]:
         """For one line, every rule that has a pattern in it, in order, and whether `none` or `where` rule it out."""
@@ -169,8 +191,10 @@ class RuleSet:
         for number, (shape, same) in enumerate(places.items()):
             winner, ask = self._decide(candidates.get(number, ()), lines[number])
             value = (winner + 1) << LEVEL_BITS | levels[number]
-            if ask or (number in ends and winner == NO_RULE):
-                self._special.append(Special(value, ask, ends.get(number, ())))
+            captures = winner != NO_RULE and self.rules[winner].captures
+            if ask or captures or (number in ends and winner == NO_RULE):
+                spans = self._capturing(winner).spans(lines[number]) if captures and not ask else None
+                self._special.append(Special(value, ask, ends.get(number, ()), spans))
                 value = -len(self._special)
             for line in same:
                 found[line] = value
@@ -210,9 +234,12 @@ class RuleSet:
 
     def captured(self, position: int, line: bytes) -> dict[str, object]:
         """The fields that a winning rule captures in its line."""
+        return self._capturing(position).find(line)
+
+    def _capturing(self, position: int) -> Captures:
         if position not in self._captures:
             self._captures[position] = Captures(self.rules[position])
-        return self._captures[position].find(line)
+        return self._captures[position]
 
     def _scope(self, source: str, path: str | None) -> NDArray[np.bool_] | None:
         """Which rules apply to lines from there, or None when all do."""
@@ -301,28 +328,34 @@ class Captures:
     """A rule's capturing patterns, for a line that the rule has won."""
 
     def __init__(self, rule: Rule) -> None:
-        self._patterns: list[tuple[re2._Regexp[bytes], tuple[tuple[str, int, Callable[[str], object]], ...]]] = []
+        self._patterns: list[tuple[Expression, tuple[tuple[str, Callable[[str], object]], ...]]] = []
         for pattern in rule.any:
-            expression = re2_compile(pattern.full)
-            places = tuple(
-                (name, number, CONVERTERS[rule.spec.fields.get(name, "str")]) for number, name in enumerate(pattern.names, 1)
-            )
-            self._patterns.append((expression, places))
+            converters = tuple((name, CONVERTERS[rule.spec.fields.get(name, "str")]) for name in pattern.names)
+            self._patterns.append((re2_compile(pattern.full), converters))
+
+        self._digit_blind = all(pattern.digit_blind for pattern in rule.any)
 
     def find(self, line: bytes) -> dict[str, object]:
         """Fields by name, from the first pattern that is found in the line."""
-        for expression, places in self._patterns:
+        return {name: convert(line[start:end].decode("utf-8", "replace")) for name, convert, start, end in self._spans(line)}
+
+    def spans(self, line: bytes) -> tuple[Span, ...] | None:
+        """The fields' places, if every line of this line's shape has them there; else None."""
+        return self._spans(line) if self._digit_blind else None
+
+    def _spans(self, line: bytes) -> tuple[Span, ...]:
+        for expression, converters in self._patterns:
             match = expression.search(line)
             if match is not None:
-                return {
-                    name: convert(text.decode("utf-8", "replace"))
-                    for name, number, convert in places
-                    if (text := match.group(number)) is not None
-                }
-        return {}
+                places = [(name, convert, *match.span(number)) for number, (name, convert) in enumerate(converters, 1)]
+                return tuple(Span(*place) for place in places if place[2] >= 0)
+        return ()
 
 
-def _ip(text: str) -> str | None:
+def _ip(text: str) -> str:
+    """IPv6 addresses in their one canonical form, so that equal ones are equal."""
+    if ":" not in text:
+        return text
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:

@@ -132,9 +132,8 @@ def explain_command(paths: tuple[Path, ...], source: str, file: str | None, line
     else:
         click.echo(f"{winner.id} wins: {winner.spec.label}")
         click.echo(f"  {_short(winner.origin)}")
-        if ruleset.capturing[position]:
-            for name, value in ruleset.captured(position, batch.text).items():
-                click.echo(f"  {name} = {value}")
+        for name, value in scan.fields.get(0, {}).items():
+            click.echo(f"  {name} = {value}")
     if scan.level[0]:
         click.echo(f"the line states its severity: {SEVERITIES[int(scan.level[0]) - 1].name}")
     for rule, excluded in ruleset.matching(batch):
