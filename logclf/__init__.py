@@ -1,7 +1,7 @@
 """logclf labels every log line for the price of copying it.
 
-    from logclf import Classifier
-    verdicts = Classifier.default().classify(["…", b"…"])
+from logclf import Classifier
+verdicts = Classifier.default().classify(["…", b"…"])
 """
 
 from __future__ import annotations

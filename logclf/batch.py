@@ -78,6 +78,11 @@ class Batch:
         return self.text[int(self.starts[number]) : end]
 
 
+def shown_path(path: str) -> str:
+    """A path that can be written as UTF-8: bytes of its name that are not appear as `\\xNN`."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def line_starts(text: bytes) -> NDArray[np.int64]:
     """The offset of each line in lines joined by newlines."""
     newlines = np.flatnonzero(np.frombuffer(text, np.uint8) == NEWLINE)

@@ -1,7 +1,7 @@
 """Compiled rule databases kept between runs, in the user's own cache directory.
 
-A database is native memory once it is loaded, so the file must be what this user wrote: the directory is 0700, the
-file is opened without following links, must belong to this user and to nobody else's writing, and carries a checksum.
+A database is native memory once it is loaded, so the file must be what this user wrote: the directory is made 0700
+and not used if others may write to it, the file is opened without following links, must belong to this user and to nobody else's writing, and carries a checksum.
 Anything that fails these tests is ignored and written anew. A cache that cannot be written costs time, not answers.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 MAGIC = b"logclf-cache-1\n"
 DIGEST = 32
+SUFFIX = ".logclf"
 KEEP = 32  # files; the oldest go first
 
 
@@ -36,14 +37,9 @@ class DirectoryCache:
     def load(self, key: str) -> bytes | None:
         """The payload, or None where there is none that can be trusted."""
         try:
-            descriptor = os.open(self._directory / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            data = _read_own(self._directory / f"{key}{SUFFIX}")
         except OSError:
             return None
-        with os.fdopen(descriptor, "rb") as file:
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
-                return None
-            data = file.read()
         head = len(MAGIC) + DIGEST
         payload = data[head:]
         if not data.startswith(MAGIC) or hashlib.sha256(payload).digest() != data[len(MAGIC) : head]:
@@ -55,17 +51,39 @@ class DirectoryCache:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             about = os.lstat(self._directory)
-            if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
+            if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
                 return
-            self._directory.chmod(0o700)
-            with tempfile.NamedTemporaryFile(dir=self._directory, prefix=".new-", delete=False) as file:
-                file.write(MAGIC + hashlib.sha256(payload).digest() + payload)
-            os.replace(file.name, self._directory / key)
+            self._replace(self._directory / f"{key}{SUFFIX}", MAGIC + hashlib.sha256(payload).digest() + payload)
             self._drop_oldest()
         except OSError:
             return  # a read-only or full home: the next run compiles again
 
+    def _replace(self, path: Path, data: bytes) -> None:
+        file = tempfile.NamedTemporaryFile(dir=self._directory, prefix=".new-", suffix=SUFFIX, delete=False)
+        try:
+            with file:
+                file.write(data)
+            os.replace(file.name, path)
+        except OSError:
+            os.unlink(file.name)
+            raise
+
     def _drop_oldest(self) -> None:
-        files = sorted(self._directory.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
+        """Of our own files only: somebody may have named a directory that holds more than this cache."""
+        files = sorted(self._directory.glob(f"*{SUFFIX}"), key=lambda path: path.lstat().st_mtime, reverse=True)
         for path in files[KEEP:]:
             path.unlink(missing_ok=True)
+
+
+def _read_own(path: Path) -> bytes:
+    """A regular file's content; b"" where it is somebody else's or others may write to it."""
+    # Not blocking: a pipe in the file's place must not hold up the start.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
+            return b""
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)

@@ -103,6 +103,8 @@ class Cascade:
         self.counts = CascadeCounts()
         self._routes = tuple(routes)
         self._budget = memory_budget
+        # For routes past the rules: levels and numbers are found, and no rule hides its lines' numbers from the keys.
+        self._no_rules = RuleSet([], engine=rules.engine) if any(RULES not in route.stages for route in self._routes) else rules
         # Answers of different stages must not mix, so each set of stages that routes name has its own memory.
         self._memories: dict[tuple[str, ...], Memory] = {}
         # One more than there are rules, so that NO_RULE, which is -1, has an entry too.
@@ -112,8 +114,8 @@ class Cascade:
     def classify(self, batch: Batch) -> Classified:
         """Give every line of a batch its verdict code."""
         allowed = self._route(batch.source)
-        scan = self.rules.scan(batch)
-        rule = scan.rule if RULES in allowed else np.full(batch.count, NO_RULE, np.int64)
+        scan = (self.rules if RULES in allowed else self._no_rules).scan(batch)
+        rule = scan.rule
         codes = self._rule_codes[rule]
         unsettled = np.flatnonzero(rule == NO_RULE)
         if len(unsettled):

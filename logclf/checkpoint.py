@@ -30,6 +30,10 @@ class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fingerprint: str
 
 
+class _Version(msgspec.Struct):
+    version: int
+
+
 class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     files: list[Position]
@@ -56,15 +60,22 @@ class CheckpointStore:
         except OSError as error:
             raise CheckpointError(f"{directory}: cannot keep positions here: {error.strerror}") from error
         self._take_lock(directory)
-        self._positions = {(position.device, position.inode): position for position in self._read()}
+        try:
+            self._positions = {(position.device, position.inode): position for position in self._read()}
+        except CheckpointError:
+            self.close()
+            raise
 
     def _take_lock(self, directory: Path) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             holder = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
             os.close(self._lock)
             raise CheckpointError(f"{directory}: process {holder or 'unknown'} is using this checkpoint") from error
+        except OSError as error:
+            os.close(self._lock)
+            raise CheckpointError(f"{directory}: cannot lock this checkpoint: {error.strerror}") from error
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
@@ -76,12 +87,12 @@ class CheckpointStore:
         except OSError as error:
             raise CheckpointError(f"{self._file}: {error.strerror}") from error
         try:
-            saved = msgspec.json.decode(data, type=_Saved)
-        except msgspec.MsgspecError as error:
+            version = msgspec.json.decode(data, type=_Version).version  # first: other versions may look otherwise
+            if version != VERSION:
+                raise CheckpointError(f"{self._file}: version {version}; this logclf reads {VERSION}")
+            return msgspec.json.decode(data, type=_Saved).files
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise CheckpointError(f"{self._file}: not a checkpoint: {error}; move it away to start anew") from error
-        if saved.version != VERSION:
-            raise CheckpointError(f"{self._file}: version {saved.version}; this logclf reads {VERSION}")
-        return saved.files
 
     def find(self, device: int, inode: int) -> Position | None:
         return self._positions.get((device, inode))

@@ -64,8 +64,16 @@ def batch_of(lines: Sequence[str | bytes], source: str = "", path: str | None = 
     """A batch of lines; None of no lines."""
     if not lines:
         return None
-    encoded = [line.encode("utf-8", "surrogateescape") if isinstance(line, str) else line for line in lines]
+    encoded = [_bytes_of(line) if isinstance(line, str) else line for line in lines]
     text = b"\n".join(encoded)
     if text.count(b"\n") != len(encoded) - 1:
         text = b"\n".join([line.replace(b"\n", b" ") for line in encoded])
     return Batch(text, line_starts(text), source, path)
+
+
+def _bytes_of(line: str) -> bytes:
+    """Text as UTF-8; what Python could not decode becomes the bytes it was, any other lone surrogate a question mark."""
+    try:
+        return line.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return line.encode("utf-8", "replace")

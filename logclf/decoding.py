@@ -7,6 +7,7 @@ of one form costs a call or two per block. Whatever cannot be decoded goes on as
 
 from __future__ import annotations
 
+import codecs
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import numpy as np
 
-from .batch import Batch, line_starts
+from .batch import Batch, line_starts, shown_path
+from .errors import ConfigError
 from .signals import SYSLOG
 from .taxonomy import LEVELS, Severity
 
@@ -72,6 +74,7 @@ class Row(NamedTuple):
     message: bytes
     event: bytes | None
     level: int
+    flaw: dict[str, object]
 
 
 class Framer:
@@ -148,10 +151,15 @@ class Decoder:
         max_line: int = MAX_LINE,
     ) -> None:
         self.counts = DecodeCounts()
-        self._source, self._path, self._forms = source, path, forms
+        self._source, self._path, self._forms = source, None if path is None else shown_path(path), forms
         self._framer = Framer(max_line)
         self._reader = EventReader(message_keys)
-        self._joiner = CriJoiner(max_line, path)
+        self._joiner = CriJoiner(max_line, self._path, self.counts)
+
+    @property
+    def source(self) -> str:
+        """The name of where the bytes are from."""
+        return self._source
 
     @property
     def pending(self) -> int:
@@ -166,23 +174,21 @@ class Decoder:
     def flush(self) -> Batch | None:
         """What is left when no more will come."""
         block = self._framer.flush()
-        text, cut = block or Block(b"", {})
-        held = self._joiner.flush()
-        if not held:
-            return self._batch(text, cut) if block else None
-        rows = (self._rows(text, {}) if block else []) + held
-        return self._mixed(rows, {})
+        batch = self._batch(block.text, block.cut) if block else None
+        held = self._mixed(self._joiner.flush())  # after the batch, whose last line may end what is held, or join it
+        return _both(batch, held) if batch and held else batch or held
 
     def _batch(self, text: bytes, cut: dict[int, int]) -> Batch | None:
         self.counts.bytes += len(text) + 1
         self.counts.truncated += len(cut)
         flaws: Flaws = {number: {"truncated": True, "raw_bytes": size} for number, size in cut.items()}
+        cri = CRI in self._forms and (self._joiner.pending > 0 or b" stdout " in text or b" stderr " in text)
+        sizes = _sizes(text, cut) if cri else None  # as they were read, before anything is replaced
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
         text = self._valid(text, flaws)
         starts = line_starts(text)
         braces = _count_first(text, starts, ord("{")) if JSON in self._forms else 0
-        cri = CRI in self._forms and (self._joiner.pending > 0 or b" stdout " in text or b" stderr " in text)
         if not cri and braces == len(starts):
             batch = self._json(text, flaws)
             if batch is not None:
@@ -190,7 +196,7 @@ class Decoder:
         if not cri and not braces:
             self.counts.lines += len(starts)
             return Batch(text, starts, self._source, self._path, flaws=flaws)
-        return self._mixed(self._rows(text, flaws, cri), flaws)
+        return self._mixed(self._rows(text, flaws, sizes))
 
     def _valid(self, text: bytes, flaws: Flaws) -> bytes:
         """Valid UTF-8: bytes that are not become U+FFFD, and the line says how long it was."""
@@ -201,11 +207,12 @@ class Decoder:
         except UnicodeDecodeError:
             lines = text.split(b"\n")
             for number, line in enumerate(lines):
-                fixed = line.decode("utf-8", "replace").encode()
-                if fixed != line:
+                # A cut may have fallen inside a character; what is left of that is no fault of the line's.
+                decoded, used = codecs.utf_8_decode(line, "replace", number not in flaws)
+                fixed = lines[number] = decoded.encode()
+                if fixed != line[:used]:
                     self.counts.invalid_utf8 += 1
                     flaws[number] = {"invalid_utf8": True, "raw_bytes": len(line)} | flaws.get(number, {})
-                    lines[number] = fixed
             return b"\n".join(lines)
         return text
 
@@ -213,46 +220,58 @@ class Decoder:
         """The usual block of events: all of them well-formed, which one call finds out. None where one is not."""
         try:
             found = self._reader.read(text)
-        except msgspec.DecodeError:
+        except NOT_EVENTS:
             return None
         events: list[bytes | None] = list(text.split(b"\n"))
         self.counts.lines += len(events)
         messages = self._reader.messages(found, events)
         return Batch(messages, line_starts(messages), self._source, self._path, events, self._reader.levels(found), flaws)
 
-    def _rows(self, text: bytes, flaws: Flaws, cri: bool = False) -> list[Row]:
-        """Line by line, for blocks of mixed forms."""
+    def _rows(self, text: bytes, flaws: Flaws, sizes: list[int] | None) -> list[Row]:
+        """Line by line, for blocks of mixed forms; `sizes`, bytes read a line, where some may be CRI."""
         rows: list[Row] = []
         lines = text.split(b"\n")
-        found = self._reader.read_each([line if line.startswith(b"{") else None for line in lines]) if JSON in self._forms else [None] * len(lines)
-        moved: Flaws = {}
-        for number, (line, event) in enumerate(zip(lines, found, strict=True)):
+        candidates = [line if line.startswith(b"{") and JSON in self._forms else None for line in lines]
+        for number, (line, event) in enumerate(zip(lines, self._reader.read_each(candidates), strict=True)):
+            flaw = flaws.get(number, {})
+            parts = cri_parts(line) if sizes and event is None else None
+            if sizes and parts:
+                joined = self._joiner.join(parts, sizes[number], flaw)
+                rows += [joined] if joined else []
+                continue
+            if sizes:
+                self._joiner.passed(sizes[number])
             if event is not None:
                 message = self._reader.messages([event], [line])
-                rows.append(Row(message, line, int(self._reader.levels([event])[0])))
-            elif cri and (parts := cri_parts(line)):
-                joined = self._joiner.join(parts, len(line) + 1)
-                if joined is None:
-                    continue
-                rows.append(joined)
+                rows.append(Row(message, line, int(self._reader.levels([event])[0]), flaw))
             else:
-                self.counts.broken_json += line.startswith(b"{")
-                self._joiner.passed(len(line) + 1)
-                rows.append(Row(line, None, 0))
-            if number in flaws:
-                moved[len(rows) - 1] = flaws[number]
-        flaws.clear()
-        flaws.update(moved)
+                self.counts.broken_json += candidates[number] is not None
+                rows.append(Row(line, None, 0, flaw))
         return rows
 
-    def _mixed(self, rows: Sequence[Row], flaws: Flaws) -> Batch | None:
+    def _mixed(self, rows: Sequence[Row]) -> Batch | None:
         if not rows:
             return None
         self.counts.lines += len(rows)
         levels = np.array([row.level for row in rows], np.int64)
         events = [row.event for row in rows]
         messages = b"\n".join(row.message for row in rows)
+        flaws: Flaws = {number: row.flaw for number, row in enumerate(rows) if row.flaw}
         return Batch(messages, line_starts(messages), self._source, self._path, events, levels, flaws)
+
+
+def _both(first: Batch, second: Batch) -> Batch:
+    """Two batches of one origin as one."""
+    text = first.text + b"\n" + second.text
+    events = [*(first.events or [None] * first.count), *(second.events or [None] * second.count)]
+    known = [np.zeros(batch.count, np.int64) if batch.levels is None else batch.levels for batch in (first, second)]
+    flaws = first.flaws | {first.count + number: flaw for number, flaw in second.flaws.items()}
+    return Batch(text, line_starts(text), first.source, first.path, events, np.concatenate(known), flaws)
+
+
+def _sizes(text: bytes, cut: dict[int, int]) -> list[int]:
+    """Bytes that were read for each line, its newline included."""
+    return [cut.get(number, len(line)) + 1 for number, line in enumerate(text.split(b"\n"))]
 
 
 def _count_first(text: bytes, starts: Integers, char: int) -> int:
@@ -261,30 +280,49 @@ def _count_first(text: bytes, starts: Integers, char: int) -> int:
     return int(np.count_nonzero(first == char))
 
 
+# What msgspec raises for lines that are no events; the last for an event nested deeper than Python's stack.
+NOT_EVENTS = (msgspec.DecodeError, RecursionError)
+
+
 class EventReader:
-    """Messages and levels of JSON events, without decoding the rest of them."""
+    """Messages and levels of JSON events, without decoding the rest of them.
+
+    Raises:
+        ConfigError: a message key that cannot be looked for.
+    """
 
     def __init__(self, message_keys: Sequence[str]) -> None:
-        keys = [*message_keys, *(key for key in LEVEL_KEYS if key not in message_keys)]
-        self._message_count = len(message_keys)
+        keys = list(dict.fromkeys((*message_keys, *LEVEL_KEYS)))
+        self._message_count = len(dict.fromkeys(message_keys))
+        self._levels = [keys.index(key) for key in LEVEL_KEYS]
         self._fields = [f"key{number}" for number in range(len(keys))]
-        shape = msgspec.defstruct(
-            "Event",
-            [(name, Any, None) for name in self._fields],
-            rename=dict(zip(self._fields, keys, strict=True)),
-            gc=False,
-        )
+        try:
+            shape = msgspec.defstruct(
+                "Event",
+                [(name, Any, None) for name in self._fields],
+                rename=dict(zip(self._fields, keys, strict=True)),
+                gc=False,
+            )
+        except ValueError as error:
+            raise ConfigError(f"message keys {list(message_keys)}: {error}") from error
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(shape)
         self._first = operator.attrgetter(self._fields[0])
         self._all = operator.attrgetter(*self._fields)
 
     def read(self, text: bytes) -> list[Any]:
-        """One event a line.
+        """One event a line; every line begins with a brace.
 
         Raises:
-            msgspec.DecodeError: a line is not a JSON object.
+            msgspec.DecodeError, RecursionError: a line is not one JSON object, or the whole must be read line by line.
         """
+        newlines = text.count(b"\n")
+        # The decoder minds values, not lines: one could go on in the next line, and a line could hold two. Neither can
+        # be where every line ends with a brace and there are as many values as lines.
+        if not text.endswith(b"}") or text.count(b"}\n") != newlines:
+            raise msgspec.DecodeError("a line does not end with its object")
         events: list[Any] = self._decoder.decode_lines(text)
+        if len(events) != newlines + 1:
+            raise msgspec.DecodeError("more than one object in a line")
         return events
 
     def read_each(self, lines: Sequence[bytes | None]) -> list[Any | None]:
@@ -294,15 +332,19 @@ class EventReader:
         return [next(found) if line is not None else None for line in lines]
 
     def _halves(self, lines: Sequence[bytes]) -> list[Any | None]:
-        if not lines:
-            return []
+        if len(lines) < 2:
+            return [self._read_one(line) for line in lines]
         try:
             return self.read(b"\n".join(lines))
-        except msgspec.DecodeError:
-            if len(lines) == 1:
-                return [None]
+        except NOT_EVENTS:
             middle = len(lines) // 2
             return self._halves(lines[:middle]) + self._halves(lines[middle:])
+
+    def _read_one(self, line: bytes) -> Any | None:
+        try:
+            return self._decoder.decode(line)
+        except NOT_EVENTS:
+            return None
 
     def messages(self, found: Sequence[Any], events: Sequence[bytes | None]) -> bytes:
         """The events' messages, one to a line; line breaks within one become blanks."""
@@ -312,7 +354,7 @@ class EventReader:
                 texts[number] = self._other_message(found[number], events[number])
         joined = "\n".join(texts)
         if joined.count("\n") != len(texts) - 1:
-            joined = "\n".join([text.rstrip("\r\n").replace("\n", " ") for text in texts])
+            joined = "\n".join([text.rstrip("\r\n").replace("\n", " ") if "\n" in text else text for text in texts])
         return joined.encode()
 
     def _other_message(self, event: Any, raw: bytes | None) -> str:
@@ -330,7 +372,8 @@ class EventReader:
         return np.array(stated, np.int64)
 
     def _level(self, values: tuple[Any, ...]) -> int:
-        for value in values[self._message_count :]:
+        for place in self._levels:
+            value = values[place]
             if value is not None:
                 return event_level(value)
         return 0
@@ -354,12 +397,30 @@ def cri_parts(line: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
     `2016-10-06T00:17:09.669794202Z stdout F message`
     """
     parts = line.split(b" ", 3)
-    if len(parts) < 3 or parts[1] not in (b"stdout", b"stderr") or parts[2][:1] not in (b"F", b"P"):
+    if len(parts) < 3 or parts[1] not in (b"stdout", b"stderr") or parts[2].split(b":")[0] not in (b"F", b"P"):
         return None
     time = parts[0]
     if len(time) < 20 or time[4:5] != b"-" or time[10:11] != b"T" or not time[:4].isdigit():
         return None
     return time, parts[1], parts[2], parts[3] if len(parts) == 4 else b""
+
+
+class Held:
+    """The pieces of one stream's line so far, and how long they were before the limit."""
+
+    def __init__(self, time: bytes) -> None:
+        self.time = time
+        self.pieces: list[bytes] = []
+        self.kept = self.length = 0
+        self.flaw: dict[str, object] = {}
+
+    def add(self, message: bytes, flaw: dict[str, object], limit: int) -> None:
+        self.length += len(message)
+        self.flaw = self.flaw | flaw
+        piece = message[: limit - self.kept]
+        if piece:  # a stream of empty pieces must not fill memory
+            self.pieces.append(piece)
+            self.kept += len(piece)
 
 
 class CriJoiner:
@@ -368,19 +429,18 @@ class CriJoiner:
     `pending` is the number of bytes read since the first piece that is still held.
     """
 
-    def __init__(self, max_line: int, path: str | None) -> None:
+    def __init__(self, max_line: int, path: str | None, counts: DecodeCounts) -> None:
         self.pending = 0
         self._max = max_line
         self._path = path
-        self._held: dict[bytes, list[bytes]] = {}
-        self._times: dict[bytes, bytes] = {}
+        self._counts = counts
+        self._held: dict[bytes, Held] = {}
 
-    def join(self, parts: tuple[bytes, bytes, bytes, bytes], size: int) -> Row | None:
-        """The line that this piece completes, or None while more is to come."""
+    def join(self, parts: tuple[bytes, bytes, bytes, bytes], size: int, flaw: dict[str, object]) -> Row | None:
+        """The line that this piece, read as `size` bytes, completes; None while more is to come."""
         time, stream, tag, message = parts
-        held = self._held.setdefault(stream, [])
-        self._times.setdefault(stream, time)
-        held.append(message[: max(0, self._max - sum(map(len, held)))])
+        held = self._held.setdefault(stream, Held(time))
+        held.add(message, flaw, self._max)
         if tag.startswith(b"P"):
             self.pending += size
             return None
@@ -399,8 +459,14 @@ class CriJoiner:
         return rows
 
     def _row(self, stream: bytes) -> Row:
-        message = b"".join(self._held.pop(stream)).decode("utf-8", "replace")
-        members = {"message": message, "stream": stream.decode(), "time": self._times.pop(stream).decode("utf-8", "replace")}
+        held = self._held.pop(stream)
+        flaw = held.flaw
+        whole = held.kept == held.length
+        if not whole:
+            self._counts.truncated += 1
+            flaw = flaw | {"truncated": True, "raw_bytes": held.length}
+        message, _ = codecs.utf_8_decode(b"".join(held.pieces), "replace", whole)
+        members = {"message": message, "stream": stream.decode(), "time": held.time.decode("utf-8", "replace")}
         if self._path is not None:
             members["file"] = self._path
-        return Row(message.encode(), msgspec.json.encode(members), 0)
+        return Row(message.encode(), msgspec.json.encode(members), 0, flaw)

@@ -42,7 +42,8 @@ class Encoder(Protocol):
 def normalized(vectors: Floats) -> Floats:
     """Rows at length 1; rows of zeros stay."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    result: Floats = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return result
 
 
 class StaticEncoder:
@@ -59,10 +60,13 @@ class StaticEncoder:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         from tokenizers import Tokenizer  # 40 ms, and only a line that rules don't know needs it
 
-        self._tokenizer = Tokenizer.from_str(tokenizer)
+        try:
+            self._tokenizer = Tokenizer.from_str(tokenizer)
+        except Exception as error:  # the library raises nothing more exact
+            raise ArtifactError(f"the tokenizer cannot be read: {error}") from error
         self._tokenizer.enable_truncation(MAX_PIECES)
         self._tokenizer.no_padding()
-        if self._tokenizer.get_vocab_size() != len(vectors) or len(vectors) != len(scales):
+        if vectors.ndim != 2 or scales.shape != (self._tokenizer.get_vocab_size(),) or len(vectors) != len(scales):
             raise ArtifactError("tokenizer and vectors of the static encoder do not belong together")
         self._vectors, self._scales = vectors, scales
         self.dimensions = vectors.shape[1]
@@ -137,7 +141,7 @@ class NGrams:
     def __init__(self, idf: Floats) -> None:
         self.idf = idf
         self.width = len(idf)
-        if self.width & (self.width - 1):
+        if idf.ndim != 1 or not self.width or self.width & (self.width - 1):
             raise ArtifactError(f"the n-gram table's width must be a power of two, not {self.width}")
 
     def encode(self, texts: Sequence[str]) -> Sparse:

@@ -64,22 +64,33 @@ class Encoder:
     def _events(self, batch: Batch, events: Sequence[bytes | None], endings: list[bytes]) -> list[bytes]:
         """Events open for one more member: without their closing brace and without an older verdict."""
         pieces = [event[:-1] if event else b"" for event in events]
-        plain = [line for line, event in enumerate(events) if event is None]
-        if plain:
-            texts, file = batch.text.split(b"\n"), _file_member(batch.path)
-            for line in plain:
-                pieces[line] = START + escape(texts[line])[0] + file
-        for line, piece in enumerate(pieces):
-            if self._key in piece or len(piece) < 5 or events[line][-1:] != b"}":
-                members = msgspec.json.decode(events[line] or b"{}", type=dict[str, msgspec.Raw])
-                members.pop(self._name, None)
-                pieces[line] = _encode(members)[:-1]
-                if not members:
+        texts: list[bytes] = []
+        for line, event in enumerate(events):
+            if event is None:
+                texts = texts or batch.text.split(b"\n")
+                pieces[line] = START + escape(texts[line])[0] + _file_member(batch.path)
+            elif self._key in event or event[-1:] != b"}" or event[-2:-1] in MAYBE_EMPTY:
+                pieces[line] = self._opened(event)
+                if pieces[line] == b"{":
                     endings[line] = endings[line][1:]  # the first member has no comma before it
         return pieces
 
+    def _opened(self, event: bytes) -> bytes:
+        """One event open for one more member, for any event; its own bytes, unless it has an older verdict."""
+        own = event.rstrip()[:-1].rstrip()
+        if self._key not in own:
+            return own
+        try:
+            members = msgspec.json.decode(event, type=dict[str, msgspec.Raw])
+        except RecursionError:  # nested as deep as Python's stack: with two members of the name, the last one counts
+            return own
+        if members.pop(self._name, None) is None:
+            return own
+        return _encode(members)[:-1]
+
 
 START = b'{"message":"'
+MAYBE_EMPTY = (b"{", b" ", b"\t", b"\r")  # what may stand before the brace that closes an empty object
 
 
 class Tails(dict[int, bytes]):

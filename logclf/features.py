@@ -22,7 +22,9 @@ LEVEL_WORDS = {
     **dict.fromkeys(("FATAL", "CRITICAL", "CRIT", "ALERT", "EMERG", "PANIC", "F", "crit", "alert", "emerg"), "fatal"),
 }
 CALENDAR = frozenset(
-    "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec Mon Tue Wed Thu Fri Sat Sun AM PM UTC GMT CET CEST EST PST Z T".split()
+    (
+        "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec Mon Tue Wed Thu Fri Sat Sun AM PM UTC GMT CET CEST EST PST Z T"
+    ).split()
 )
 BRACKETS = "[](){}<>|\"'"
 EDGES = BRACKETS + ",;:*-#=~."

@@ -166,7 +166,14 @@ def _cover_addresses(work: Work) -> None:
         return
     colons, digits = _counter(colon), _counter(work.digit)
     chosen = (colons[ends] - colons[starts] >= 2) & (digits[ends] > digits[starts])
-    chosen &= ~work.word[np.maximum(starts - 1, 0)] & ~work.word[ends] & ~colon[ends - 1]
+    # The colon of a sentence (`2001:db8::5: no route`) is not the address's; a time of day keeps its own.
+    spoken = colon[ends - 1] & ~colon[ends - 2]
+    letters = _counter(work.hexadecimal & ~work.digit)
+    doubled = _counter(colon & np.append(colon[1:], False))
+    ends = ends - (spoken & ((letters[ends] > letters[starts]) | (doubled[ends] > doubled[starts])))
+    chosen &= (colons[ends] - colons[starts] >= 2) & (~colon[ends - 1] | colon[ends - 2])
+    # Before the first line lies, by wrapping around, the newline behind the last: no line depends on its place.
+    chosen &= ~work.word[starts - 1] & ~work.word[ends]
     work.replace(starts[chosen], ends[chosen], NUMBER)
 
 

@@ -8,16 +8,18 @@ one pass over the block; the RE2 matcher gives the same answers one line at a ti
 from __future__ import annotations
 
 import hashlib
+import importlib
 from array import array
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import re2
 
 from .errors import PatternError
 
+hyperscan: Any  # its types lack __version__, and it may be None
 try:
-    import hyperscan
+    hyperscan = importlib.import_module("hyperscan")
 except ImportError:  # no wheel for this platform; RE2 gives the same answers, more slowly
     hyperscan = None
 
@@ -79,12 +81,23 @@ def refusal(pattern: str) -> str | None:
     return None
 
 
+def bulk_refusal(pattern: str) -> str | None:
+    """Why Hyperscan, where it is installed, refuses a pattern, or None."""
+    if hyperscan is None:
+        return None
+    try:
+        _compile_hyperscan([pattern])
+    except PatternError as error:
+        return error.message
+    return None
+
+
 def literal(word: str) -> str:
     """A pattern for a word in any case; characters stand for bytes."""
     return "(?i:" + "".join(char if char.isascii() and char.isalnum() else f"\\x{ord(char):02x}" for char in word) + ")"
 
 
-def re2_compile(pattern: str) -> re2._Regexp[bytes]:
+def re2_compile(pattern: str) -> Any:
     """Compile for RE2 over bytes.
 
     Raises:
@@ -112,7 +125,7 @@ class NoPatterns:
         return Hits(nothing, nothing, nothing)
 
 
-def _compile_hyperscan(patterns: Sequence[str]) -> hyperscan.Database:
+def _compile_hyperscan(patterns: Sequence[str]) -> Any:
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     try:
         database.compile(
@@ -138,7 +151,7 @@ class HyperscanMatcher:
         self._scratch = hyperscan.Scratch(self._database)
 
     @staticmethod
-    def _load(patterns: Sequence[str], cache: CompiledCache) -> hyperscan.Database:
+    def _load(patterns: Sequence[str], cache: CompiledCache) -> Any:
         """From the cache where it holds these very patterns for this build of Hyperscan."""
         content = "\n".join((hyperscan.__version__, *patterns))
         key = hashlib.sha256(content.encode("ascii")).hexdigest()

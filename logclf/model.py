@@ -83,7 +83,7 @@ class Model:
             starts = np.flatnonzero(np.diff(rows, prepend=-1))
             sums[rows[starts]] = np.add.reduceat(heads.ngrams[columns].astype(np.float32) * values[:, None], starts, axis=0)
         sparse = log_softmax(sums + heads.ngrams_bias)
-        return np.exp(log_softmax((dense + sparse) / 2 / np.float32(self.manifest.temperature)))
+        return np.exp(log_softmax((dense + sparse) / np.float32(2 * self.manifest.temperature)))
 
     def answer(self, novel: Sequence[Novel]) -> list[Answer | None]:
         """The cascade's question; None for templates with no words in them."""
@@ -119,7 +119,8 @@ def load_model(directory: Path) -> Model:
     """
     manifest = read_manifest(directory)
     contents = {name: _verified(directory, name, digest) for name, digest in manifest.files.items()}
-    from safetensors.numpy import load  # 40 ms, and only a line that rules don't know needs it
+    from safetensors import SafetensorError  # 40 ms, and only a line that rules don't know needs it
+    from safetensors.numpy import load
 
     try:
         weights = load(contents[WEIGHTS])
@@ -131,7 +132,7 @@ def load_model(directory: Path) -> Model:
         )
         ngrams = NGrams(weights["idf"].astype(np.float32))
         encoder = _encoder(manifest, weights, contents)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, SafetensorError) as error:
         raise ArtifactError(f"{directory}: incomplete model: {type(error).__name__} {error}") from error
     count = len(manifest.labels)
     shapes = {"dense": (encoder.dimensions, count), "dense_bias": (count,), "ngrams": (ngrams.width, count), "ngrams_bias": (count,)}
@@ -158,11 +159,13 @@ def read_manifest(directory: Path) -> Manifest:
         if version != FORMAT:
             raise ArtifactError(f"{path}: model format {version!r}; this logclf reads format {FORMAT}")
         manifest = msgspec.convert(found, Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{path}: not a model manifest: {error}") from error
     strangers = [name for name in manifest.files if Path(name).name != name or name == MANIFEST]
     if strangers or WEIGHTS not in manifest.files:
         raise ArtifactError(f"{path}: names unexpected files: {sorted(manifest.files)}")
+    if not manifest.labels or not manifest.temperature > 0:
+        raise ArtifactError(f"{path}: a model needs labels and a temperature above 0")
     return manifest
 
 
@@ -172,8 +175,8 @@ def _verified(directory: Path, name: str, digest: str) -> bytes:
         if path.stat().st_size > MAX_FILE:
             raise ArtifactError(f"{path}: larger than {MAX_FILE} bytes")
         data = path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path}: {error.strerror}; the model is incomplete, install it again") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise ArtifactError(f"{path}: {getattr(error, 'strerror', error)}; the model is incomplete, install it again") from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise ArtifactError(f"{path}: its SHA-256 is not the one in the manifest: altered or damaged, install the model again")
     return data

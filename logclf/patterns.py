@@ -14,7 +14,7 @@ their UTF-8 bytes and may not stand in a `[class]`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -46,6 +46,8 @@ POSIX = {
     "word": WORD,
 }
 MAX_REPEAT = 1000  # RE2's own limit
+HEX = re.compile(r"([0-9A-Fa-f]{2})|\{([0-9A-Fa-f]{1,8})\}")
+COUNTS = re.compile(r"\{([0-9]{1,999})(?:(,)([0-9]{1,999})?)?\}")
 # Plain characters that no repeat follows: most of most patterns, taken in one step.
 PLAIN_RUN = re.compile(r"""[A-Za-z0-9 _:;,/='"<>@%&~!#`-]+(?![*+?{])""", re.ASCII)
 
@@ -109,6 +111,7 @@ class Pattern(msgspec.Struct, frozen=True):
         line holds for every line that differs in digits only.
     literals: words (lower case, no digits) of which every match contains at least one, whatever the case of its
         letters; () where there are none worth looking for.
+    also: up to two more such sets, of which every match contains a word each.
     digit_blind: no digit is told from another, so that groups too stay where they are when digits change.
     """
 
@@ -117,6 +120,7 @@ class Pattern(msgspec.Struct, frozen=True):
     detect: str
     wide: str | None = None
     literals: tuple[str, ...] = ()
+    also: tuple[tuple[str, ...], ...] = ()
     names: tuple[str, ...] = ()
     digit_blind: bool = True
 
@@ -131,16 +135,20 @@ def parse(source: str) -> Pattern:
     tree = _Parser(source).parse()
     if _nullable(tree):
         raise PatternError("matches the empty string, so it would match every line")
+    if _copies(tree) > MAX_REPEAT:
+        raise PatternError(f"repeats within repeats multiply to more than {MAX_REPEAT}")
     names = tuple(_names(tree))
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
-        raise PatternError(f"names a group twice: {sorted(repeated)[0]}")
+        raise PatternError(f"names a group twice: {min(repeated)}")
     detect = _trim(_trim(tree, last=True), last=False)
     bare = _without_captures(detect)
     short, wide = _write(bare), _write(_widen(bare))
-    required = _required(tree)
-    literals = _better(required.best, _useful(required.exact))
-    return Pattern(source, _write(tree), short, wide if wide != short else None, literals, names, _widen(tree) == tree)
+    first, *rest = _sets(_required(tree)) or [()]
+    also = tuple(words for words in rest if len(words) <= MOST_ALSO)
+    return Pattern(
+        source, _write(tree), short, wide if wide != short else None, first, also, names, _widen(tree) == tree
+    )
 
 
 class _Parser:
@@ -211,11 +219,11 @@ class _Parser:
                 return bounds
         if self._peek() != "{":
             return None
-        end = self.source.find("}", self.at)
-        least, comma, most = self.source[self.at + 1 : end].partition(",")
-        if end < 0 or not least.isdecimal() or (most and not most.isdecimal()):
+        counts = COUNTS.match(self.source, self.at)
+        if counts is None:
             return None  # a brace that opens no counts is a plain brace
-        self.at = end + 1
+        self.at = counts.end()
+        least, comma, most = counts.groups()
         return int(least), (int(most) if most else None) if comma else int(least)
 
     def _atom(self) -> Node:
@@ -232,7 +240,7 @@ class _Parser:
             return self._group()
         if char == "\\":
             return self._escape()
-        if char in "*+?":
+        if char in "*+?" or COUNTS.match(self.source, start):
             raise self._error("nothing to repeat", start)
         return self._literal(char, start)
 
@@ -271,6 +279,8 @@ class _Parser:
         self.at += 1
         if char == "n":
             return NEWLINE
+        if char == "0" and self._peek().isdigit():  # RE2 reads octal, others a zero byte and a digit
+            raise self._error("octal escapes are read differently everywhere; write \\xHH", start)
         if char in ESCAPED_BYTES and char:
             return ESCAPED_BYTES[char]
         if char == "x":
@@ -284,15 +294,11 @@ class _Parser:
         return char
 
     def _hex(self, start: int) -> int:
-        end = self.source.find("}", self.at) if self._peek() == "{" else self.at + 2
-        digits = self.source[self.at : end].lstrip("{")
-        try:
-            value = int(digits, 16) if digits.isalnum() else 256
-        except ValueError:
-            value = 256
-        if value > 255:
+        found = HEX.match(self.source, self.at)
+        value = int(found[1] or found[2], 16) if found else 256
+        if found is None or value > 255:
             raise self._error("expected \\xHH, one byte in hexadecimal", start)
-        self.at = end + (self.source[end : end + 1] == "}" and self.source[self.at] == "{")
+        self.at = found.end()
         return value
 
     def _class(self) -> Node:
@@ -389,6 +395,18 @@ def _nullable(node: Node) -> bool:
             return _nullable(part)
 
 
+def _copies(node: Node) -> int:
+    """How often counted repeats within each other repeat what is innermost, at most; RE2 limits their product."""
+    match node:
+        case Sequence(children) | Alternation(children):
+            return max(map(_copies, children), default=1)
+        case Repeat(part, least, most):
+            return max(least, most or 0, 1) * _copies(part)
+        case Capture(part):
+            return _copies(part)
+    return 1
+
+
 def _widen(node: Node) -> Node:
     """Every set that has a digit gets all of them."""
     match node:
@@ -409,10 +427,53 @@ def _widen(node: Node) -> Node:
 LONGEST_LITERAL = 24
 FEWEST_LETTERS = 3  # of a literal; what has fewer is in most lines
 MOST_LITERALS = 64
+MOST_SETS = 3
+MOST_ALSO = 8  # words of a further set; looking for more costs as much as the expression itself
 # Words that stand in many lines of any log: a pattern's other words tell more.
 COMMON = frozenset(
-    "info warn warning error debug fatal err fail failed time status server user from for with http get api host port"
-    " the and not org com java main log level msg message exception kernel invalid system info: error: warning: [error] [info]".split()
+    [
+        "info",
+        "warn",
+        "warning",
+        "error",
+        "debug",
+        "fatal",
+        "err",
+        "fail",
+        "failed",
+        "time",
+        "status",
+        "server",
+        "user",
+        "from",
+        "for",
+        "with",
+        "http",
+        "get",
+        "api",
+        "host",
+        "port",
+        "the",
+        "and",
+        "not",
+        "org",
+        "com",
+        "java",
+        "main",
+        "log",
+        "level",
+        "msg",
+        "message",
+        "exception",
+        "kernel",
+        "invalid",
+        "system",
+        "info:",
+        "error:",
+        "warning:",
+        "[error]",
+        "[info]",
+    ]
 )
 
 
@@ -421,10 +482,13 @@ _LOWER = {code: code + 32 for code in UPPER}
 
 @dataclass(frozen=True)
 class Required:
-    """exact: all that the node can match, if that is few strings. best: words of which every match contains one."""
+    """exact: all that the node can match, if that is few strings.
+
+    sets: sets of words, of each of which every match contains one; the rarest first.
+    """
 
     exact: frozenset[str] | None
-    best: tuple[str, ...] = ()
+    sets: tuple[tuple[str, ...], ...] = ()
 
 
 def _required(node: Node) -> Required:
@@ -438,7 +502,7 @@ def _required(node: Node) -> Required:
             words = re.split(r"[0-9]", value.decode("latin-1").translate(_LOWER))
             if len(words) == 1:
                 return Required(frozenset(words))
-            return _required_of_all([Required(frozenset((words[0],))), *(Required(None, _useful(frozenset((word,)))) for word in words[1:])])
+            return Required(None, _rarest(_useful(frozenset((word,))) for word in words))
         case Assertion():
             return Required(frozenset(("",)))
         case Capture(part):
@@ -447,17 +511,22 @@ def _required(node: Node) -> Required:
             inner = _required(part)
             if least == 0:
                 return Required(inner.exact | {""} if inner.exact is not None and most == 1 else None)
-            return Required(inner.exact if (least, most) == (1, 1) else None, _better(inner.best, _useful(inner.exact)))
+            return Required(inner.exact if (least, most) == (1, 1) else None, _sets(inner))
         case Alternation(branches):
             return _required_of_any(list(map(_required, branches)))
         case Sequence(parts):
             return _required_of_all(list(map(_required, parts)))
 
 
+def _sets(found: Required) -> tuple[tuple[str, ...], ...]:
+    """What a node requires, its exact strings included."""
+    return _rarest((*found.sets, _useful(found.exact)))
+
+
 def _required_of_any(found: list[Required]) -> Required:
-    best = [each.best or _useful(each.exact) for each in found]
-    together = tuple(sorted({word for words in best for word in words}))
-    usable = together if all(best) and len(together) <= MOST_LITERALS else ()
+    sets = [_sets(each) for each in found]
+    together = tuple(sorted({word for each in sets for word in each[0]})) if all(sets) else ()
+    usable = (together,) if 0 < len(together) <= MOST_LITERALS else ()
     exact = [each.exact for each in found if each.exact is not None]
     if len(exact) < len(found) or sum(map(len, exact)) > MOST_LITERALS:
         return Required(None, usable)
@@ -465,19 +534,18 @@ def _required_of_any(found: list[Required]) -> Required:
 
 
 def _required_of_all(found: list[Required]) -> Required:
-    best: tuple[str, ...] = ()
+    sets: list[tuple[str, ...]] = []
     run = frozenset(("",))
     whole = True
     for each in found:
-        best = _better(best, each.best)
+        sets += each.sets
         if each.exact is not None and len(run) * len(each.exact) <= MOST_LITERALS:
             run = frozenset(head + tail for head in run for tail in each.exact)
             continue
-        best = _better(best, _useful(run))
+        sets.append(_useful(run))
         whole = False
         run = each.exact if each.exact is not None else frozenset(("",))
-    best = _better(best, _useful(run))
-    return Required(run if whole else None, best)
+    return Required(run if whole else None, _rarest((*sets, _useful(run))))
 
 
 def _useful(words: frozenset[str] | None) -> tuple[str, ...]:
@@ -487,15 +555,13 @@ def _useful(words: frozenset[str] | None) -> tuple[str, ...]:
     return tuple(sorted({word[:LONGEST_LITERAL] for word in words}))
 
 
-def _better(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    """The set that fewer lines can be expected to have a word of."""
-    if not one or not other:
-        return one or other
-    return min(one, other, key=_expected)
+def _rarest(sets: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """The sets that fewest lines can be expected to have a word of."""
+    return tuple(sorted({words for words in sets if words}, key=lambda words: (_expected(words), words))[:MOST_SETS])
 
 
 def _expected(words: tuple[str, ...]) -> float:
-    """A guess at how often a line has one of the words: every further letter makes one rarer, common words are common."""
+    """A guess at how often a line has one of the words: every further letter makes a word rarer."""
     return sum(0.2 if word.strip() in COMMON else 4.0 ** -min(sum(map(str.isalpha, word)), 9) for word in words)
 
 

@@ -20,7 +20,8 @@ from .cascade import Cascade
 class Delivery(Protocol):
     """A batch under way. `acknowledge` tells its source that the sink has it, and only then may positions move."""
 
-    batch: Batch
+    @property
+    def batch(self) -> Batch: ...
 
     def acknowledge(self) -> None: ...
 

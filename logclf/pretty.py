@@ -8,8 +8,11 @@ from __future__ import annotations
 from .batch import Batch, Classified, VerdictTable
 from .sinks import write_all
 
-# C0, DEL, C1, and the characters that reorder or hide text.
-_UNSAFE = [*range(0x20), *range(0x7F, 0xA0), 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF]
+# C0, DEL, C1, and the characters that reorder or hide text or break its line.
+_UNSAFE = [
+    *(*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x61C, 0x180E, 0x200B, 0x200E, 0x200F, *range(0x2028, 0x202F)),
+    *(*range(0x2060, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFC), *range(0xE0000, 0xE0080)),
+]
 _VISIBLE = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _UNSAFE} | {9: "    "}
 COLOURS = {"TRACE": "2", "DEBUG": "2", "INFO": "32", "WARN": "33", "ERROR": "31", "FATAL": "1;97;41"}
 

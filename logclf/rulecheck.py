@@ -6,17 +6,24 @@ win its `no_match` lines. A rule that loses its own examples to another one is s
 
 from __future__ import annotations
 
+import re
+import string
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 
 from .batch import Batch
 from .errors import ConfigError
-from .matching import refusal
+from .matching import bulk_refusal, refusal
 from .rulefile import Rule, check_rules, repeated_ids
 from .rules import NO_RULE, RuleSet
 from .taxonomy import Taxonomy
+
+
+GLOB_PART = re.compile(r"[*?]|\[!?.[^\]]*\]", re.DOTALL)
+LETTERS = string.ascii_lowercase[::-1] + string.digits + string.ascii_uppercase + string.punctuation
 
 
 def check_files(files: Sequence[Path], taxonomy: Taxonomy) -> tuple[list[Rule], list[ConfigError]]:
@@ -41,7 +48,9 @@ def refused_patterns(rules: Sequence[Rule]) -> Iterator[ConfigError]:
     """Patterns that one of the engines cannot compile."""
     for rule in rules:
         for pattern in (*rule.any, *rule.none):
-            why = refusal(pattern.detect) or refusal(pattern.full)
+            why = refusal(pattern.detect) or refusal(pattern.full) or refusal(pattern.wide or pattern.detect)
+            if not why and pattern in rule.any and not pattern.literals:
+                why = bulk_refusal(pattern.wide or pattern.detect)
             if why:
                 yield ConfigError(f"rule {rule.id}: pattern {pattern.source!r}: {why}", rule.origin)
 
@@ -67,10 +76,15 @@ def failed_examples(ruleset: RuleSet, only: frozenset[str] | None = None) -> Ite
 def winning_rule(ruleset: RuleSet, line: str, scope_of: Rule | None = None) -> Rule | None:
     """The rule that wins a line, taken to come from where the rule in question applies."""
     where = scope_of.spec.where if scope_of else None
-    source = where.source[0].replace("*", "x") if where and where.source else ""
-    path = where.path[0].replace("*", "x") if where and where.path else None
+    source = _fitting(where.source[0]) if where and where.source else ""
+    path = _fitting(where.path[0]) if where and where.path else None
     position = int(ruleset.scan(single_line(line, source, path)).rule[0])
     return None if position == NO_RULE else ruleset.rules[position]
+
+
+def _fitting(glob: str) -> str:
+    """A name that a shell glob matches."""
+    return GLOB_PART.sub(lambda part: next((c for c in LETTERS if fnmatchcase(c, part[0])), "x"), glob)
 
 
 def single_line(line: str, source: str = "", path: str | None = None) -> Batch:

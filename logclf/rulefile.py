@@ -111,8 +111,6 @@ def load_file(path: Path, taxonomy: Taxonomy) -> tuple[Rule, ...]:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read this rule file: {error.strerror}", str(path)) from error
-    if len(data) > MAX_FILE:
-        raise ConfigError(f"a rule file of {len(data)} bytes; the limit is {MAX_FILE}", str(path))
     return parse_rules(data, str(path), taxonomy)
 
 
@@ -186,6 +184,8 @@ def _problems(rule: RuleSpec, node: yaml.Node, name: str, taxonomy: Taxonomy) ->
 
 
 def _compose(data: bytes, name: str) -> yaml.Node:
+    if len(data) > MAX_FILE:
+        raise ConfigError(f"a rule file of {len(data)} bytes; the limit is {MAX_FILE}", name)
     try:
         text = data.decode("utf-8")
         _refuse_odd_events(text, name)

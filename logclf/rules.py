@@ -19,7 +19,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,11 +31,11 @@ from .rulefile import Rule, Where
 from .signals import REACH, number_patterns, severity_patterns, syslog_level
 
 if TYPE_CHECKING:
-    import re2
     from numpy.typing import NDArray
 
     Integers = NDArray[np.int64]
-    Expression = re2._Regexp[bytes]
+
+Expression = Any  # a compiled RE2; the package has no types
 
 NO_RULE = -1
 LEVEL, NUMBER, WORD = range(3)
@@ -61,6 +61,13 @@ class Scan:
     level: Integers
     numbers: list[tuple[int, int]]
     fields: dict[int, dict[str, object]]
+
+
+class Use(NamedTuple):
+    """A rule that a word may mean, if the line has a word of each of these further sets too."""
+
+    rule: int
+    also: tuple[tuple[bytes, ...], ...]
 
 
 class Span(NamedTuple):
@@ -97,7 +104,7 @@ class RuleSet:
         self.rules: tuple[Rule, ...] = tuple(sorted(rules, key=lambda rule: -rule.priority))
         patterns: list[str] = []
         roles: list[tuple[int, int]] = []  # by pattern: what it is, and which level or which word's rules it means
-        words: dict[str, set[int]] = {}
+        words: dict[str, list[Use]] = {}
         for pattern, level in severity_patterns():
             patterns.append(pattern)
             roles.append((LEVEL, level))
@@ -106,9 +113,10 @@ class RuleSet:
             roles.append((NUMBER, 0))
         for position, rule in enumerate(self.rules):
             for written in rule.any:
+                use = Use(position, tuple(tuple(word.encode("latin-1") for word in also) for also in written.also))
                 for word in map(literal, written.literals) if written.literals else [written.wide or written.detect]:
-                    words.setdefault(word, set()).add(position)
-        self._word_rules = list(words.values())
+                    words.setdefault(word, []).append(use)
+        self._uses = list(words.values())
         roles += [(WORD, number) for number in range(len(words))]
         table = np.array(roles, np.int64).reshape(-1, 2)
         self._role, self._owner = table[:, 0], table[:, 1]
@@ -118,7 +126,9 @@ class RuleSet:
         self._judges: dict[int, Judge] = {}
         self._captures: dict[int, Captures] = {}
         self._scopes: dict[tuple[str, str | None], NDArray[np.bool_] | None] = {}
-        self._scoped = [(position, rule.spec.where) for position, rule in enumerate(self.rules) if rule.spec.where != Where()]
+        self._scoped = [
+            (position, rule.spec.where) for position, rule in enumerate(self.rules) if rule.spec.where != Where()
+        ]
 
     @property
     def engine(self) -> str:
@@ -148,12 +158,16 @@ class RuleSet:
                 numbers += [(number, start + end) for end in special.ends]
             winner = (int(value) >> LEVEL_BITS) - 1
             if special.spans is not None:
-                fields[number] = {name: convert(line[start:end].decode("utf-8", "replace")) for name, convert, start, end in special.spans}
+                fields[number] = {
+                    name: convert(line[start:end].decode("utf-8", "replace"))
+                    for name, convert, start, end in special.spans
+                }
             elif winner != NO_RULE and self.rules[winner].captures:
                 fields[number] = self.captured(winner, line)
         level = packed & LEVEL_MASK
-        for line in np.flatnonzero(np.frombuffer(batch.text + b"\n", np.uint8)[batch.starts] == ord("<")).tolist():
-            level[line] = syslog_level(batch.line(line)) or level[line]
+        first_bytes = np.frombuffer(batch.text + b"\n", np.uint8)[batch.starts]
+        for number in np.flatnonzero(first_bytes == ord("<")).tolist():
+            level[number] = syslog_level(batch.line(number)) or level[number]
         return Scan((packed >> LEVEL_BITS) - 1, level, numbers, fields)
 
     def matching(self, batch: Batch) -> list[tuple[Rule, bool]]:
@@ -173,7 +187,12 @@ class RuleSet:
         return special.value
 
     def _look(
-        self, batch: Batch, shapes: list[bytes], found: list[int | None], memory: Memory, scope: NDArray[np.bool_] | None
+        self,
+        batch: Batch,
+        shapes: list[bytes],
+        found: list[int | None],
+        memory: Memory,
+        scope: NDArray[np.bool_] | None,
     ) -> None:
         """Look at one line of each shape that is not known, and remember what holds for the shape."""
         places: dict[bytes, list[int]] = {}
@@ -187,7 +206,7 @@ class RuleSet:
         role = self._role[hits.pattern]
         levels = _levels(starts, hits, self._owner, role == LEVEL).tolist()
         ends = _ends(starts, hits, role == NUMBER)
-        candidates = self._candidates(hits, role == WORD, scope)
+        candidates = self._candidates(lines, hits, role == WORD, scope)
         for number, (shape, same) in enumerate(places.items()):
             winner, ask = self._decide(candidates.get(number, ()), lines[number])
             value = (winner + 1) << LEVEL_BITS | levels[number]
@@ -201,14 +220,24 @@ class RuleSet:
             if len(shape) <= LONGEST_SHAPE:
                 memory.remember(shape, value)
 
-    def _candidates(self, hits: Hits, chosen: NDArray[np.bool_], scope: NDArray[np.bool_] | None) -> dict[int, list[int]]:
-        """By line, the rules whose words are in it, in order."""
-        rules: dict[int, set[int]] = {}
-        pairs = set(zip(hits.line[chosen].tolist(), self._owner[hits.pattern[chosen]].tolist(), strict=True))
-        for line, word in pairs:
-            rules.setdefault(line, set()).update(self._word_rules[word])
+    def _candidates(
+        self, lines: Sequence[bytes], hits: Hits, chosen: NDArray[np.bool_], scope: NDArray[np.bool_] | None
+    ) -> dict[int, list[int]]:
+        """By line, the rules with a pattern all of whose words are in it, in order."""
+        words: dict[int, set[int]] = {}
+        for line, word in zip(hits.line[chosen].tolist(), self._owner[hits.pattern[chosen]].tolist(), strict=True):
+            words.setdefault(line, set()).add(word)
         applies = None if scope is None else set(np.flatnonzero(scope).tolist())
-        return {line: sorted(found if applies is None else found & applies) for line, found in rules.items()}
+        found: dict[int, list[int]] = {}
+        for line, present in words.items():
+            text = lines[line].lower()
+            rules: set[int] = set()
+            for word in present:
+                for position, also in self._uses[word]:
+                    if position not in rules and all(any(other in text for other in others) for others in also):
+                        rules.add(position)
+            found[line] = sorted(rules if applies is None else rules & applies)
+        return found
 
     def _decide(self, candidates: Sequence[int], line: bytes) -> tuple[int, tuple[int, ...]]:
         """The first rule that wins all lines of this shape, and the rules before it that win some of them."""
@@ -337,7 +366,9 @@ class Captures:
 
     def find(self, line: bytes) -> dict[str, object]:
         """Fields by name, from the first pattern that is found in the line."""
-        return {name: convert(line[start:end].decode("utf-8", "replace")) for name, convert, start, end in self._spans(line)}
+        return {
+            name: convert(line[start:end].decode("utf-8", "replace")) for name, convert, start, end in self._spans(line)
+        }
 
     def spans(self, line: bytes) -> tuple[Span, ...] | None:
         """The fields' places, if every line of this line's shape has them there; else None."""

@@ -46,7 +46,7 @@ LETTERS = {
 }
 REDIS = {Severity.DEBUG: r"\.", Severity.TRACE: "-", Severity.INFO: r"\*", Severity.WARN: "#"}
 POSTGRES = {Severity.INFO: "LOG|NOTICE|STATEMENT|DETAIL|HINT", Severity.FATAL: "PANIC"}
-SYSLOG = tuple(LEVELS[Severity[name]] for name in "FATAL FATAL FATAL ERROR WARN INFO INFO DEBUG".split())
+SYSLOG = tuple(LEVELS[Severity[name]] for name in ["FATAL", "FATAL", "FATAL", "ERROR", "WARN", "INFO", "INFO", "DEBUG"])
 HIGHEST_PRIORITY = 191
 
 

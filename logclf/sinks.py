@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .batch import Batch, Classified
 from .encoding import Encoder
-from .errors import OutputError
+from .errors import ConfigError, OutputError
 
 
 class DescriptorSink:
@@ -33,12 +33,12 @@ def open_output(path: Path) -> int:
     """A file to append to.
 
     Raises:
-        OutputError: it cannot be opened.
+        ConfigError: it cannot be opened.
     """
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     except OSError as error:
-        raise OutputError(f"{path}: cannot write here: {error.strerror}") from error
+        raise ConfigError(f"cannot write here: {error.strerror}", str(path)) from error
 
 
 def write_all(descriptor: int, data: bytes, name: str) -> None:

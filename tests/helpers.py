@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from logclf.batch import Batch, line_starts
-from logclf.rulefile import Match, Rule, RuleSpec, Where, Examples
 from logclf.patterns import parse
+from logclf.rulefile import Examples, Match, Rule, RuleSpec, Where
 
 LOGHUB = Path(__file__).resolve().parents[2] / "shared" / "loghub"
 ROOT = Path(__file__).resolve().parents[1]

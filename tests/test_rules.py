@@ -34,7 +34,28 @@ def reference(rules: list[Rule], line: bytes) -> int:
 
 
 PIECES = st.sampled_from(
-    ["error", "ERR", "fail", "ok", "status=", "code ", "user ", "root", "5", "404", "50", " ", "=", "x", "é", "[", "a.b", "/", "-", "q"]
+    [
+        "error",
+        "ERR",
+        "fail",
+        "ok",
+        "status=",
+        "code ",
+        "user ",
+        "root",
+        "5",
+        "404",
+        "50",
+        " ",
+        "=",
+        "x",
+        "é",
+        "[",
+        "a.b",
+        "/",
+        "-",
+        "q",
+    ]
 )
 WORDS = st.lists(PIECES, max_size=8).map("".join)
 LINES = st.one_of(
@@ -44,8 +65,34 @@ LINES = st.one_of(
     st.sampled_from([b"", b"\x00", b"\xff\xfe error", b"error\r", b"x" * 3000 + b" error 404", b"status=404"]),
 )
 ATOMS = st.sampled_from(
-    ["error", "(?i)err", "fail", "ok", r"status=\d+", r"status=[45]\d\d", r"code \d", "user (?P<u>\\S+)", "root$", "^user", r"\bok\b"]
-    + [r"[0-4]04", "5", r"\d{2,3}", r"\s", "=.*x", "(?:a|err)or", "é", r"\x00", r"[^a-z]q", r"x+ ", "(?:fail|ok)+", r"\S5", "4?04x?"]
+    [
+        "error",
+        "(?i)err",
+        "fail",
+        "ok",
+        r"status=\d+",
+        r"status=[45]\d\d",
+        r"code \d",
+        "user (?P<u>\\S+)",
+        "root$",
+        "^user",
+        r"\bok\b",
+    ]
+    + [
+        r"[0-4]04",
+        "5",
+        r"\d{2,3}",
+        r"\s",
+        "=.*x",
+        "(?:a|err)or",
+        "é",
+        r"\x00",
+        r"[^a-z]q",
+        r"x+ ",
+        "(?:fail|ok)+",
+        r"\S5",
+        "4?04x?",
+    ]
 )
 
 
@@ -67,7 +114,10 @@ def rule_sets(draw: st.DrawFn) -> list[Rule]:
 @settings(max_examples=150, deadline=None)
 @given(rules=rule_sets(), blocks=st.lists(st.lists(LINES, min_size=1, max_size=12), min_size=1, max_size=3))
 @example(rules=[make_rule("a", r"status=[45]\d\d")], blocks=[[b"status=404", b"status=204", b"status=999"]])
-@example(rules=[make_rule("a", "error", none=("[1-9]",)), make_rule("b", "err")], blocks=[[b"error 0", b"error 1"], [b"error 2"]])
+@example(
+    rules=[make_rule("a", "error", none=("[1-9]",)), make_rule("b", "err")],
+    blocks=[[b"error 0", b"error 1"], [b"error 2"]],
+)
 def test_bulk_equals_one_by_one(engine: str, rules: list[Rule], blocks: list[list[bytes]]) -> None:
     ruleset = RuleSet(rules, engine=engine)
     for lines in blocks:  # shapes remembered from one block must hold in the next
@@ -103,7 +153,11 @@ def test_where_limits_source_and_path() -> None:
     def winner(source: str, path: str | None) -> str:
         return ruleset.rules[int(ruleset.scan(batch(b"refused", source=source, path=path)).rule[0])].id
 
-    assert [winner("sshd", None), winner("x", "/var/log/auth.log"), winner("x", "/var/log/app.log")] == ["ssh", "auth", "any"]
+    assert [winner("sshd", None), winner("x", "/var/log/auth.log"), winner("x", "/var/log/app.log")] == [
+        "ssh",
+        "auth",
+        "any",
+    ]
     assert winner("sshd", None) == "ssh"  # the other sources' shapes are not taken for this one's
 
 

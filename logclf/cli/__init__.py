@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from ..errors import ConfigError, InputError, LogclfError
-from ..errors import ArtifactError, CheckpointError
+from ..errors import ArtifactError, CheckpointError, ConfigError, InputError, LogclfError
 from ..version import __version__
 
 # name → (module, one-line help); shown by `logclf --help` without importing the modules

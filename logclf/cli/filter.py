@@ -10,12 +10,27 @@ from .stream import cascade_options, flush_option, keys, message_key_option, mod
 
 
 @click.command("filter")
-@click.option("--in", "form", type=click.Choice(["auto", "text", "json"]), default="auto", show_default=True, help="What comes in, line by line.")
-@click.option("--source", default="stdin", show_default=True, metavar="NAME", help="The lines' source, for rules that say `where`.")
+@click.option(
+    "--in",
+    "form",
+    type=click.Choice(["auto", "text", "json"]),
+    default="auto",
+    show_default=True,
+    help="What comes in, line by line.",
+)
+@click.option(
+    "--source",
+    default="stdin",
+    show_default=True,
+    metavar="NAME",
+    help="The lines' source, for rules that say `where`.",
+)
 @message_key_option
 @cascade_options
 @flush_option
-def filter_command(form: str, source: str, message_keys: str, rules: tuple[Path, ...], model: str, flush_ms: int) -> None:
+def filter_command(
+    form: str, source: str, message_keys: str, rules: tuple[Path, ...], model: str, flush_ms: int
+) -> None:
     """Label stdin to stdout: one JSON event out for one line or JSON event in, in order.
 
     Made to run inside a log shipper: stdout carries events and nothing else, the end of stdin and SIGTERM drain, and a

@@ -78,7 +78,11 @@ def rules_command() -> None:
 
 
 OWN_RULES = click.option(
-    "--rules", "paths", multiple=True, type=click.Path(path_type=Path), help="Rule file or directory, before the shipped packs."
+    "--rules",
+    "paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Rule file or directory, before the shipped packs.",
 )
 
 

@@ -25,17 +25,27 @@ def cascade_options(command: Command) -> Command:
         multiple=True,
         type=click.Path(path_type=Path),
         metavar="PATH",
+        envvar="LOGCLF_RULES",
         help="Rule file or directory; its rules come before the shipped packs. May be repeated.",
     )
     model = click.option(
-        "--model", default="default", metavar="NAME|PATH", show_default=True, help="Model for lines that no rule knows; 'none' for rules alone."
+        "--model",
+        default="default",
+        envvar="LOGCLF_MODEL",
+        metavar="NAME|PATH",
+        show_default=True,
+        help="Model for lines that no rule knows; 'none' for rules alone.",
     )
     return rules(model(command))
 
 
 def flush_option(command: Command) -> Command:
     return click.option(
-        "--flush-ms", type=click.IntRange(1, 60_000), default=50, show_default=True, help="A line is out after this long at the latest."
+        "--flush-ms",
+        type=click.IntRange(1, 60_000),
+        default=50,
+        show_default=True,
+        help="A line is out after this long at the latest.",
     )(command)
 
 
@@ -69,9 +79,8 @@ def summary(tally: Tally, table: VerdictTable) -> str:
     names = {"rules": "rules", "model": "model", "llm": "llm", "none": "unclassified"}
     shares = ", ".join(f"{name} {share(stages[stage], tally.lines)}" for stage, name in names.items() if stages[stage])
     memory = share(tally.remembered(table), tally.lines)
-    return (
-        f"{tally.lines:,} lines in {seconds:,.1f} s, {tally.lines / seconds:,.0f} lines/s"
-        + (f": {shares}; from memory {memory}" if tally.lines else "")
+    return f"{tally.lines:,} lines in {seconds:,.1f} s, {tally.lines / seconds:,.0f} lines/s" + (
+        f": {shares}; from memory {memory}" if tally.lines else ""
     )
 
 

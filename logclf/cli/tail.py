@@ -16,12 +16,25 @@ from .stream import cascade_options, flush_option, keys, message_key_option, mod
 @click.command("tail")
 @click.argument("files", nargs=-1, required=True, metavar="FILES...")
 @click.option("--follow/--no-follow", default=True, help="Go on at the end of the files (the default), or stop there.")
-@click.option("--from", "begin", type=click.Choice(["start", "end"]), default="start", show_default=True, help="Where to begin reading.")
+@click.option(
+    "--from",
+    "begin",
+    type=click.Choice(["start", "end"]),
+    default="start",
+    show_default=True,
+    help="Where to begin reading.",
+)
 @click.option("-n", "--lines", type=click.IntRange(1), metavar="N", help="Begin N lines before the end.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="DIR", help="Keep positions here, and go on from them.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Append JSON lines here instead of stdout.")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), metavar="DIR", help="Keep positions here, and go on from them."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Append JSON lines here instead of stdout."
+)
 @click.option("--pretty", is_flag=True, help="For people: aligned and coloured instead of JSON.")
-@click.option("--source", metavar="NAME", help="The lines' source, for rules that say `where`; the file's name if left out.")
+@click.option(
+    "--source", metavar="NAME", help="The lines' source, for rules that say `where`; the file's name if left out."
+)
 @message_key_option
 @cascade_options
 @flush_option
@@ -63,7 +76,7 @@ def tail_command(
     stop = Stop()
 
     def decoder(path: str) -> Decoder:
-        return Decoder(source or os.path.basename(path), path, message_keys=names)
+        return Decoder(source or Path(path).name, path, message_keys=names)
 
     where = Begin(at_end=begin == "end", last_lines=lines or 0)
     tailed = TailSource(files, decoder, stop, follow=follow, begin=where, wait=flush_ms / 1000)

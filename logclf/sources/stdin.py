@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from ..batch import Batch
 from ..decoding import Decoder
+from ..errors import InputError
 from .stop import Stop
 
 CHUNK = 256 << 10
 F_SETPIPE_SZ = 1031  # Linux; a larger pipe means fewer and fuller batches
+PIPE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,17 @@ class PipeDelivery:
 
 
 class PipeSource:
-    """Everything that can be read from a descriptor, until its end or until `stop`; then what is there is drained."""
+    """Everything that can be read from a descriptor, until its end or until `stop`; then what is there is drained.
+
+    That is as much as a pipe holds, so that a writer that never pauses cannot keep it from stopping.
+
+    Raises (while iterated):
+        InputError: the descriptor cannot be read.
+    """
 
     def __init__(self, descriptor: int, decoder: Decoder, stop: Stop) -> None:
         self._descriptor, self._decoder, self._stop = descriptor, decoder, stop
+        self._left = PIPE  # may still be read once stopped
 
     def __iter__(self) -> Iterator[PipeDelivery]:
         self._widen()
@@ -45,18 +54,28 @@ class PipeSource:
         import fcntl
 
         try:
-            fcntl.fcntl(self._descriptor, F_SETPIPE_SZ, 1 << 20)
+            fcntl.fcntl(self._descriptor, F_SETPIPE_SZ, PIPE)
         except OSError:
             return  # not a pipe, or not Linux, or over the user's limit: the pipe stays as it is
 
     def _read(self) -> bytes:
         """What is there, up to CHUNK: waits for the first byte only. Empty at the end."""
-        if not self._stop:
-            select.select([self._descriptor, self._stop.fd], [], [])
+        try:
+            if not self._stop:
+                select.select([self._descriptor, self._stop.fd], [], [])
+            stopped = bool(self._stop)
+            data = self._available(min(CHUNK, self._left) if stopped else CHUNK)
+        except OSError as error:
+            raise InputError(f"{self._decoder.source}: {error.strerror}") from error
+        if stopped:
+            self._left -= len(data)
+        return data
+
+    def _available(self, most: int) -> bytes:
         parts: list[bytes] = []
         size = 0
-        while size < CHUNK and select.select([self._descriptor], [], [], 0)[0]:
-            part = os.read(self._descriptor, CHUNK - size)
+        while size < most and select.select([self._descriptor], [], [], 0)[0]:
+            part = os.read(self._descriptor, most - size)
             if not part:
                 break
             parts.append(part)

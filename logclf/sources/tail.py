@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..batch import Batch
+from ..batch import Batch, shown_path
 from ..checkpoint import CheckpointStore, Position, fingerprint
 from ..decoding import Decoder
 from ..errors import CheckpointError, InputError
@@ -25,6 +25,7 @@ from .stop import Stop
 log = logging.getLogger(__name__)
 
 CHUNK = 256 << 10
+KEPT_BYTES = 64
 RESCAN_SECONDS = 1.0
 SAVE_SECONDS = 1.0
 LINGER_SECONDS = 5.0  # a renamed or deleted file is let go once it has not grown for so long
@@ -61,19 +62,21 @@ class TailedFile:
         self.path = path
         self.descriptor = descriptor
         self.identity = (about.st_dev, about.st_ino)
-        self.offset = self.acknowledged = self.saved = offset
+        self.offset = self.acknowledged = offset
+        self.saved = -1  # not yet: a file read from its end must be known even before it grows
         self.decoder = decoder
         self.gone = False  # its name now leads elsewhere, or nowhere
         self.active = time.monotonic()
-        self._last = b""  # the bytes before the offset, to notice a rewrite
+        kept = min(offset, KEPT_BYTES)
+        self._last = os.pread(descriptor, kept, offset - kept)  # the bytes before the offset, to notice a rewrite
 
     def read(self) -> FileDelivery | None:
-        """The next lines, if there are any. An empty read that is not the end of the file is none."""
+        """The next lines, if there are any. None at the end, and for bytes (`offset` moves) that end no line."""
         if self._rewritten():
             log.warning("%s was truncated: reading it from its start", self.path)
-            rest = self.flush()
-            self.offset = 0
+            self.offset = self.acknowledged = 0
             self._last = b""
+            rest = self.flush()
             if rest is not None:
                 return rest
         chunk = os.pread(self.descriptor, CHUNK, self.offset)
@@ -81,9 +84,9 @@ class TailedFile:
             return None
         self.active = time.monotonic()
         self.offset += len(chunk)
-        self._last = chunk[-64:]
+        self._last = (self._last + chunk)[-KEPT_BYTES:]
         batch = self.decoder.decode(chunk)
-        return FileDelivery(batch, self, self.offset - self.decoder.pending) if batch is not None else self.read()
+        return FileDelivery(batch, self, self.offset - self.decoder.pending) if batch is not None else None
 
     def flush(self) -> FileDelivery | None:
         """A last line without a newline, when no more is to come."""
@@ -102,7 +105,7 @@ class TailedFile:
 
     def position(self) -> Position:
         device, inode = self.identity
-        return Position(self.path, device, inode, self.acknowledged, fingerprint(self.descriptor, self.acknowledged))
+        return Position(shown_path(self.path), device, inode, self.acknowledged, fingerprint(self.descriptor, self.acknowledged))
 
 
 class TailSource:
@@ -133,6 +136,7 @@ class TailSource:
         self._files: dict[tuple[int, int], TailedFile] = {}
         self._skipped: set[str] = set()
         self._saved_at = self._scanned_at = 0.0
+        self._forgotten = False  # a position, since the last save
 
     def check(self) -> None:
         """Complain about what cannot be read before anything is."""
@@ -149,7 +153,9 @@ class TailSource:
             while True:
                 progress = False
                 for file in list(self._files.values()):
+                    before = file.offset
                     delivery = file.read() if self._due(file) else None
+                    progress = progress or file.offset != before
                     if delivery is not None:
                         progress = True
                         yield delivery
@@ -168,6 +174,9 @@ class TailSource:
             if watch:
                 watch.close()
             self._save()
+            for file in self._files.values():
+                os.close(file.descriptor)
+            self._files.clear()
 
     def _ends(self) -> Iterator[FileDelivery]:
         for file in self._files.values():
@@ -202,6 +211,7 @@ class TailSource:
         del self._files[file.identity]
         if self.store:
             self.store.forget(*file.identity)
+            self._forgotten = True
         os.close(file.descriptor)
 
     def _matches(self) -> Iterator[str]:
@@ -255,7 +265,7 @@ class TailSource:
         known = self.store.find(about.st_dev, about.st_ino) if self.store else None
         if known is None:
             return None
-        if known.offset > about.st_size or fingerprint(descriptor, known.offset) != known.fingerprint:
+        if not _same_file(descriptor, known):
             log.warning("%s is not the file that was read before: reading it from its start", path)
             return 0
         return known.offset
@@ -263,7 +273,7 @@ class TailSource:
     def _add_rotated(self, path: str) -> None:
         """What was read under this name and has been renamed within its directory since: its rest comes first."""
         assert self.store is not None
-        waiting = {(known.device, known.inode) for known in self.store.known_at(path)}
+        waiting = {(known.device, known.inode) for known in self.store.known_at(shown_path(path))}
         if not waiting:
             return
         with os.scandir(os.path.dirname(path)) as entries:
@@ -272,11 +282,12 @@ class TailSource:
                 identity = (about.st_dev, about.st_ino)
                 if entry.path != path and identity in waiting and identity not in self._files and entry.is_file(follow_symlinks=False):
                     descriptor = open_regular(entry.path)
-                    offset = self._resumed(descriptor, entry.path)
-                    if offset is None or offset == about.st_size:
+                    known = self.store.find(*identity)
+                    # another file may have got the inode of one that was deleted: it is none of ours
+                    if known is None or known.offset == about.st_size or not _same_file(descriptor, known):
                         os.close(descriptor)
                         continue
-                    file = TailedFile(path, descriptor, offset, self._make_decoder(path))
+                    file = TailedFile(path, descriptor, known.offset, self._make_decoder(path))
                     self._files[file.identity] = file
 
     def _beginning(self, descriptor: int) -> int:
@@ -295,7 +306,7 @@ class TailSource:
             return
         self._saved_at = time.monotonic()
         moved = [file for file in self._files.values() if file.acknowledged != file.saved]
-        if not moved:
+        if not moved and not self._forgotten:
             return
         for file in moved:
             self.store.put(file.position())
@@ -304,8 +315,15 @@ class TailSource:
         except CheckpointError as error:
             log.warning("%s", error)
             return
+        self._forgotten = False
         for file in moved:
             file.saved = file.acknowledged
+
+
+def _same_file(descriptor: int, known: Position) -> bool:
+    """Whether this is still the file that was read up to that position."""
+    long_enough = known.offset <= os.fstat(descriptor).st_size
+    return long_enough and fingerprint(descriptor, known.offset) == known.fingerprint
 
 
 def open_regular(path: str) -> int:

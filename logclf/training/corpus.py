@@ -47,7 +47,11 @@ def read_corpus(directory: Path, taxonomy: Taxonomy) -> list[CorpusTemplate]:
             label, severity, component, message = columns
             if label not in taxonomy.names or severity not in Severity.__members__:
                 raise ConfigError(f"unknown label {label!r} or severity {severity!r}", where)
-            unknown = [slot for slot in SLOT.findall(f"{component} {message}") if slot and "|" not in slot and slot not in SLOTS]
+            unknown = [
+                slot
+                for slot in SLOT.findall(f"{component} {message}")
+                if slot and "|" not in slot and slot not in SLOTS
+            ]
             if unknown:
                 raise ConfigError(f"unknown slot {unknown[0]!r}", where)
             found.append(CorpusTemplate(label, severity, "" if component == "-" else component, message, path.stem))
@@ -74,10 +78,18 @@ def render(template: CorpusTemplate, rng: Random) -> str:
     return rng.choice(HEADERS)(component, template.severity, rng) + message
 
 
-NAMES = "alpha web app core edge batch data main node api auth billing cart orders search cache proxy worker relay gate mail".split()
-USERS = "root admin alice bob carol deploy jenkins postgres www-data oracle test guest svc_backup jsmith mlopez".split()
-WORDS = "default primary standby blue green east west temp shared local remote inbound outbound session config events".split()
+NAMES = (
+    "alpha web app core edge batch data main node api auth billing cart orders search cache proxy "
+    "worker relay gate mail"
+).split()
+USERS = (
+    "root admin alice bob carol deploy jenkins postgres www-data oracle test guest svc_backup jsmith mlopez"
+).split()
+WORDS = (
+    "default primary standby blue green east west temp shared local remote inbound outbound session config events"
+).split()
 TOP = "com org net io".split()
+ENDINGS = ("Service", "Task", "Impl")
 
 
 def _hexes(rng: Random, count: int) -> str:
@@ -89,7 +101,11 @@ def _host(rng: Random) -> str:
 
 
 def _path(rng: Random) -> str:
-    return "/" + "/".join(rng.choice(NAMES + WORDS) for _ in range(rng.randrange(2, 5))) + rng.choice(("", ".log", ".conf", ".dat"))
+    return (
+        "/"
+        + "/".join(rng.choice(NAMES + WORDS) for _ in range(rng.randrange(2, 5)))
+        + rng.choice(("", ".log", ".conf", ".dat"))
+    )
 
 
 def _file(rng: Random) -> str:
@@ -117,7 +133,13 @@ def _one_of(*values: str) -> Callable[[Random], str]:
 
 
 def _status(*hundreds: int) -> Callable[[Random], str]:
-    known = {1: (101,), 2: (200, 201, 202, 204), 3: (301, 302, 304), 4: (400, 401, 403, 404, 409, 429), 5: (500, 502, 503, 504)}
+    known = {
+        1: (101,),
+        2: (200, 201, 202, 204),
+        3: (301, 302, 304),
+        4: (400, 401, 403, 404, 409, 429),
+        5: (500, 502, 503, 504),
+    }
     return lambda rng: str(rng.choice(known[rng.choice(hundreds)]))
 
 
@@ -152,7 +174,9 @@ SLOTS: dict[str, Callable[[Random], str]] = {
     "email": lambda rng: f"{rng.choice(USERS)}@example.com",
     "mac": lambda rng: ":".join(_hexes(rng, 2) for _ in range(6)),
     "domain": lambda rng: f"{rng.choice(NAMES)}.example.org",
-    "class": lambda rng: f"{rng.choice(TOP)}.example.{rng.choice(NAMES)}.{rng.choice(WORDS).title()}{rng.choice(('Service', 'Task', 'Impl'))}",
+    "class": lambda rng: (
+        f"{rng.choice(TOP)}.example.{rng.choice(NAMES)}.{rng.choice(WORDS).title()}{rng.choice(ENDINGS)}"
+    ),
     "word": _one_of(*WORDS),
     "name": lambda rng: f"{rng.choice(NAMES)}-{rng.choice(WORDS)}",
     "version": lambda rng: f"{rng.randrange(1, 12)}.{rng.randrange(20)}.{rng.randrange(30)}",
@@ -165,7 +189,9 @@ SLOTS: dict[str, Callable[[Random], str]] = {
     "errno": _number(1, 120),
     "exit": _number(1, 140),
     "ua": _one_of("curl/8.5.0", "Mozilla/5.0 (X11; Linux x86_64)", "Go-http-client/1.1", "python-requests/2.31"),
-    "sql": _one_of("SELECT id FROM orders WHERE state = $1", "UPDATE users SET seen = now()", "INSERT INTO events VALUES ($1, $2)"),
+    "sql": _one_of(
+        "SELECT id FROM orders WHERE state = $1", "UPDATE users SET seen = now()", "INSERT INTO events VALUES ($1, $2)"
+    ),
     "json": _one_of('{"id":17,"state":"ok"}', '{"code":42,"detail":"x"}'),
 }
 
@@ -194,7 +220,10 @@ def _python(component: str, severity: str, rng: Random) -> str:
 
 
 def _android(component: str, severity: str, rng: Random) -> str:
-    return f"{_date(rng)[5:]} {_clock(rng)}.{rng.randrange(1000):03} {rng.randrange(9999):5} {rng.randrange(9999):5} {LETTER[severity]} {component or 'App'}: "
+    process = f"{rng.randrange(9999):5} {rng.randrange(9999):5}"
+    return (
+        f"{_date(rng)[5:]} {_clock(rng)}.{rng.randrange(1000):03} {process} {LETTER[severity]} {component or 'App'}: "
+    )
 
 
 # Half the lines come without a level: what a line says must count, not only what it calls itself.

@@ -33,7 +33,9 @@ def training_texts(templates: list[CorpusTemplate], renderings: int = RENDERINGS
 
 
 @click.command()
-@click.option("--corpus", type=click.Path(path_type=Path), default=resources.MODELS / "default" / "corpus", show_default=True)
+@click.option(
+    "--corpus", type=click.Path(path_type=Path), default=resources.MODELS / "default" / "corpus", show_default=True
+)
 @click.option("--out", type=click.Path(path_type=Path), default=resources.MODELS / "default", show_default=True)
 @click.option("--encoder", type=click.Choice(["static", "minilm"]), default="static", show_default=True)
 def main(corpus: Path, out: Path, encoder: str) -> None:
@@ -45,7 +47,9 @@ def main(corpus: Path, out: Path, encoder: str) -> None:
         static = distill(dimensions=DIMENSIONS)
         weights = {"static": static.vectors, "static_scales": static.scales}
         tokenizer = {TOKENIZER: static.tokenizer}
-        chosen: StaticEncoder | SentenceTransformerEncoder = StaticEncoder(static.vectors, static.scales, static.tokenizer)
+        chosen: StaticEncoder | SentenceTransformerEncoder = StaticEncoder(
+            static.vectors, static.scales, static.tokenizer
+        )
     else:
         chosen = SentenceTransformerEncoder()
     owners = list(texts.values())

@@ -77,12 +77,8 @@ def fit(
     table = np.exp(log_softmax((scores / temperature).astype(np.float32)))
     threshold = precision_threshold(table, truth, target_precision)
     dense, sparse = _fit_heads(found, truth, np.arange(len(texts)))
-    heads = Heads(
-        dense.coef_.T.astype(np.float32),
-        dense.intercept_.astype(np.float32),
-        sparse.coef_.T.astype(np.float16),
-        sparse.intercept_.astype(np.float32),
-    )
+    (dense_weights, dense_bias), (sparse_weights, sparse_bias) = _softmax_weights(dense), _softmax_weights(sparse)
+    heads = Heads(dense_weights, dense_bias, sparse_weights.astype(np.float16), sparse_bias)
     return Fitted(names, idf, heads, temperature, threshold, describe(table, truth, names, threshold))
 
 
@@ -92,6 +88,14 @@ def _fit_heads(found: Features, truth: NDArray[np.int64], rows: NDArray[np.int64
     dense = LogisticRegression(C=DENSE_C, max_iter=1000).fit(found.dense[rows], truth[rows])
     sparse = LogisticRegression(C=NGRAMS_C, max_iter=1000).fit(found.sparse[rows], truth[rows])
     return dense, sparse
+
+
+def _softmax_weights(head: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weights (features, labels) and bias (labels,). Of two labels scikit-learn keeps the second alone, against 0."""
+    weights, bias = head.coef_.T, head.intercept_
+    if weights.shape[1] == 1:
+        weights, bias = np.hstack((np.zeros_like(weights), weights)), np.concatenate(([0.0], bias))
+    return weights.astype(np.float32), bias.astype(np.float32)
 
 
 def _scores(dense: Any, sparse: Any, found: Features, rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,0 +1,73 @@
+"""Real logs of eight systems go through whole: one JSON line for each line, in order, most of them labelled.
+
+They are not part of the project; where they are not beside it these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from logclf import Classifier
+
+from .helpers import LOGHUB
+
+pytestmark = pytest.mark.skipif(not LOGHUB.is_dir(), reason="the Loghub samples are not beside this checkout")
+
+SYSTEMS = "Android Apache BGL HDFS Hadoop Linux OpenSSH OpenStack".split()
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_tail_labels_every_line(system: str) -> None:
+    path = LOGHUB / f"{system}.log"
+    done = subprocess.run(
+        [sys.executable, "-m", "logclf", "tail", "--no-follow", str(path)], capture_output=True, check=True
+    )
+    lines = path.read_bytes().replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["message"] for event in events] == [line.decode("utf-8", "replace") for line in lines]
+    answered = sum(event["logclf"]["stage"] != "none" for event in events)
+    assert answered / len(events) > 0.5
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_filter_gives_the_same_verdicts_as_the_library(system: str) -> None:
+    data = (LOGHUB / f"{system}.log").read_bytes()
+    done = subprocess.run([sys.executable, "-m", "logclf", "filter"], input=data, capture_output=True, check=True)
+    verdicts = [json.loads(line)["logclf"] for line in done.stdout.splitlines()]
+    lines = data.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
+    expected = Classifier.default().classify(lines, source="stdin")
+    assert [(v["label"], v["severity"], v["stage"]) for v in verdicts] == [
+        (v.label, v.severity, v.stage) for v in expected
+    ]
+
+
+def test_labelled_templates() -> None:
+    """A floor under the quality on templates that two people labelled; the figures are in tests/bench/quality."""
+    labels = {(row["system"], row["event_id"]): row["label"] for row in _rows(LOGHUB / "labels.csv")}
+    lines: list[bytes] = []
+    truth: list[str] = []
+    for system in SYSTEMS:
+        seen: set[str] = set()
+        raw = [line for line in (LOGHUB / f"{system}.log").read_bytes().split(b"\n") if line]
+        for row, line in zip(_rows(LOGHUB / f"{system}.structured.csv"), raw, strict=True):
+            label = labels.get((system, row["EventId"]))
+            if label and row["EventId"] not in seen:
+                seen.add(row["EventId"])
+                lines.append(line)
+                truth.append(label)
+    verdicts = Classifier.default().classify(lines)
+    right = [(verdict.guess or verdict.label) == label for verdict, label in zip(verdicts, truth, strict=True)]
+    answered = [ok for ok, verdict in zip(right, verdicts, strict=True) if verdict.stage != "none"]
+    assert sum(right) / len(right) > 0.87
+    assert sum(answered) / len(answered) > 0.93
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
