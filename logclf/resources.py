@@ -15,7 +15,7 @@ LAST_PACK = "generic"  # its rules fit any system, so every other pack's come fi
 
 def packs() -> list[Path]:
     """The shipped rule files, in the order in which their rules are tried."""
-    return sorted(RULES.glob("*.yaml"), key=lambda path: (path.stem == LAST_PACK, path.stem))
+    return sorted(RULES.resolve().glob("*.yaml"), key=lambda path: (path.stem == LAST_PACK, path.stem))
 
 
 def rule_files(paths: list[Path]) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import os
 import sys
@@ -22,6 +23,8 @@ COMMANDS = {
     "test": ("rules", "Run the examples of rules through the whole rule set."),
     "rules": ("rules", "List, show and explain rules."),
 }
+log = logging.getLogger("logclf")
+
 EXIT_USAGE, EXIT_CONFIG, EXIT_INTERRUPTED = 2, 78, 130
 
 
@@ -57,7 +60,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; errors become one line on stderr and an exit code."""
-    logging.basicConfig(format="logclf: %(message)s", stream=sys.stderr, level=logging.WARNING)
+    report_to_stderr("filter" in sys.argv[1:2])
     try:
         result: Any = cli.main(standalone_mode=False)
         code = result if isinstance(result, int) else 0
@@ -69,10 +72,28 @@ def main() -> None:
     except BrokenPipeError:
         code = 0  # the reader has what it wanted
     except LogclfError as error:
-        click.echo(f"logclf: {error}", err=True)
+        log.error("%s", error)
         code = exit_code(error)
     close_stdout()
     sys.exit(code)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line, for those who collect what a shipper's child says."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps({"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()})
+
+
+def report_to_stderr(inside_shipper: bool) -> None:
+    """Diagnostics for people on a terminal and by default; JSON lines where a shipper reads them."""
+    handler = logging.StreamHandler(sys.stderr)
+    as_json = inside_shipper and not sys.stderr.isatty()
+    handler.setFormatter(JsonLines() if as_json else logging.Formatter("logclf: %(message)s"))
+    root = logging.getLogger("logclf")
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    root.propagate = False
 
 
 def exit_code(error: LogclfError) -> int:

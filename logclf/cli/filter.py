@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
 
-from .stream import cascade_options, flush_option, keys, message_key_option, model_name
+from .stream import cascade_options, flush_option, keys, message_key_option, model_name, summary
+
+
+log = logging.getLogger(__name__)
 
 
 @click.command("filter")
@@ -50,4 +54,5 @@ def filter_command(
     decoder = Decoder(source, None, forms, keys(message_keys))
     cascade = build_cascade(rules, model_name(model))
     stop.on_signals()
-    run(PipeSource(0, decoder, stop), cascade, DescriptorSink(1, Encoder(cascade.table)))
+    tally = run(PipeSource(0, decoder, stop), cascade, DescriptorSink(1, Encoder(cascade.table)))
+    log.info("%s", summary(tally, cascade.table))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,9 @@ from pathlib import Path
 import click
 
 from .stream import cascade_options, flush_option, keys, message_key_option, model_name, summary
+
+
+log = logging.getLogger(__name__)
 
 
 @click.command("tail")
@@ -95,5 +99,5 @@ def tail_command(
     try:
         run(tailed, cascade, sink, tally)
     finally:
-        click.echo(f"logclf: {summary(tally, cascade.table)}", err=True)
+        log.info("%s", summary(tally, cascade.table))
     return 130 if stop.signal == signal.SIGINT else 0
