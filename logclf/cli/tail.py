@@ -13,7 +13,6 @@ import click
 
 from .stream import cascade_options, flush_option, keys, message_key_option, model_name, summary
 
-
 log = logging.getLogger(__name__)
 
 
