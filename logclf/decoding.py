@@ -182,7 +182,7 @@ class Decoder:
         self.counts.bytes += len(text) + 1
         self.counts.truncated += len(cut)
         flaws: Flaws = {number: {"truncated": True, "raw_bytes": size} for number, size in cut.items()}
-        cri = CRI in self._forms and (self._joiner.pending > 0 or b" stdout " in text or b" stderr " in text)
+        cri = CRI in self._forms and (self._joiner.pending > 0 or _maybe_cri(text))
         sizes = _sizes(text, cut) if cri else None  # as they were read, before anything is replaced
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
@@ -294,7 +294,6 @@ class EventReader:
     def __init__(self, message_keys: Sequence[str]) -> None:
         keys = list(dict.fromkeys((*message_keys, *LEVEL_KEYS)))
         self._message_count = len(dict.fromkeys(message_keys))
-        self._levels = [keys.index(key) for key in LEVEL_KEYS]
         self._fields = [f"key{number}" for number in range(len(keys))]
         try:
             shape = msgspec.defstruct(
@@ -308,6 +307,8 @@ class EventReader:
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(shape)
         self._first = operator.attrgetter(self._fields[0])
         self._all = operator.attrgetter(*self._fields)
+        self._level_values = operator.attrgetter(*(self._fields[keys.index(key)] for key in LEVEL_KEYS))
+        self._unstated = (None,) * len(LEVEL_KEYS)
 
     def read(self, text: bytes) -> list[Any]:
         """One event a line; every line begins with a brace.
@@ -315,13 +316,14 @@ class EventReader:
         Raises:
             msgspec.DecodeError, RecursionError: a line is not one JSON object, or the whole must be read line by line.
         """
-        newlines = text.count(b"\n")
+        starts = line_starts(text)
+        ends = np.append(starts[1:] - 2, len(text) - 1)
         # The decoder minds values, not lines: one could go on in the next line, and a line could hold two. Neither can
         # be where every line ends with a brace and there are as many values as lines.
-        if not text.endswith(b"}") or text.count(b"}\n") != newlines:
+        if not (np.frombuffer(text, np.uint8)[ends] == ord("}")).all():
             raise msgspec.DecodeError("a line does not end with its object")
         events: list[Any] = self._decoder.decode_lines(text)
-        if len(events) != newlines + 1:
+        if len(events) != len(starts):
             raise msgspec.DecodeError("more than one object in a line")
         return events
 
@@ -349,9 +351,10 @@ class EventReader:
     def messages(self, found: Sequence[Any], events: Sequence[bytes | None]) -> bytes:
         """The events' messages, one to a line; line breaks within one become blanks."""
         texts: list[Any] = list(map(self._first, found))
-        for number, text in enumerate(texts):
-            if type(text) is not str:
-                texts[number] = self._other_message(found[number], events[number])
+        if set(map(type, texts)) != {str}:
+            for number, text in enumerate(texts):
+                if type(text) is not str:
+                    texts[number] = self._other_message(found[number], events[number])
         joined = "\n".join(texts)
         if joined.count("\n") != len(texts) - 1:
             joined = "\n".join([text.rstrip("\r\n").replace("\n", " ") if "\n" in text else text for text in texts])
@@ -368,15 +371,11 @@ class EventReader:
 
     def levels(self, found: Sequence[Any]) -> Integers:
         """The severity number that each event states for itself, 0 where it states none."""
-        stated = [self._level(values) for values in map(self._all, found)]
-        return np.array(stated, np.int64)
-
-    def _level(self, values: tuple[Any, ...]) -> int:
-        for place in self._levels:
-            value = values[place]
-            if value is not None:
-                return event_level(value)
-        return 0
+        levels = np.zeros(len(found), np.int64)
+        for number, values in enumerate(map(self._level_values, found)):
+            if values != self._unstated:
+                levels[number] = next((event_level(value) for value in values if value is not None), 0)
+        return levels
 
 
 def event_level(value: object) -> int:
@@ -389,6 +388,12 @@ def event_level(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return SYSLOG[value] if 0 <= value < 8 else BUNYAN_LEVELS.get(value, 0)
     return 0
+
+
+def _maybe_cri(text: bytes) -> bool:
+    """Whether a line may be in CRI format; those begin with the year."""
+    dated = not text.startswith(b"{") or b"\n2" in text
+    return dated and (b" stdout " in text or b" stderr " in text)
 
 
 def cri_parts(line: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 from .batch import Batch, Classified, Verdict, VerdictTable
 
@@ -65,15 +66,27 @@ class Encoder:
         """Events open for one more member: without their closing brace and without an older verdict."""
         pieces = [event[:-1] if event else b"" for event in events]
         texts: list[bytes] = []
-        for line, event in enumerate(events):
+        for line in self._uncommon(events):
+            event = events[line]
             if event is None:
                 texts = texts or batch.text.split(b"\n")
                 pieces[line] = START + escape(texts[line])[0] + _file_member(batch.path)
-            elif self._key in event or event[-1:] != b"}" or event[-2:-1] in MAYBE_EMPTY:
-                pieces[line] = self._opened(event)
-                if pieces[line] == b"{":
-                    endings[line] = endings[line][1:]  # the first member has no comma before it
+                continue
+            pieces[line] = self._opened(event)
+            if pieces[line] == b"{":
+                endings[line] = endings[line][1:]  # the first member has no comma before it
         return pieces
+
+    def _uncommon(self, events: Sequence[bytes | None]) -> Sequence[int]:
+        """Which lines need more than their last byte cut off; found for all of them together."""
+        joined = b"\n".join([event or b"" for event in events])
+        if self._key in joined or None in events:
+            return range(len(events))
+        data = np.frombuffer(joined, np.uint8)
+        last = np.cumsum(np.fromiter(map(len, events), np.int64, len(events)) + 1) - 2
+        usual = (data[last] == ord("}")) & ~MAYBE_EMPTY[data[last - 1]]
+        uncommon: list[int] = np.flatnonzero(~usual).tolist()
+        return uncommon
 
     def _opened(self, event: bytes) -> bytes:
         """One event open for one more member, for any event; its own bytes, unless it has an older verdict."""
@@ -90,7 +103,7 @@ class Encoder:
 
 
 START = b'{"message":"'
-MAYBE_EMPTY = (b"{", b" ", b"\t", b"\r")  # what may stand before the brace that closes an empty object
+MAYBE_EMPTY = np.isin(np.arange(256), list(b"{ \t\r"))  # what may stand before the brace that closes an empty object
 
 
 class Tails(dict[int, bytes]):

@@ -45,6 +45,9 @@ class Reading(NamedTuple):
 def read(template: str) -> Reading:
     """Take the header off a readable template."""
     tokens = template.split()
+    known = _fixed_header(tokens)
+    if known:
+        return known
     at, level, component, dated = int(_is_prefix(tokens)), "", "", False
     while at < min(len(tokens) - 1, HEADER_TOKENS):
         token = tokens[at]
@@ -71,8 +74,23 @@ def read(template: str) -> Reading:
         else:
             break
         at += 1
-    message = " ".join(tokens[at:])[:MESSAGE_CHARACTERS]
-    return Reading(normalize(component), normalize(message), level)
+    return _reading(component, tokens[at:], level)
+
+
+def _fixed_header(tokens: list[str]) -> Reading | None:
+    """Two headers whose fields stand by place: RFC 5424's and that of Python's `logging.basicConfig`."""
+    if len(tokens) > 7 and tokens[0] == "<<n>><n>":
+        data = next((at for at in range(6, len(tokens)) if tokens[at].endswith("]")), 6) if tokens[6][0] == "[" else 6
+        return _reading(tokens[3].strip("-"), tokens[data + 1 :], "")
+    level, _, rest = tokens[0].partition(":") if tokens else ("", "", "")
+    name, colon, word = rest.partition(":")
+    if colon and level.isupper() and level in LEVEL_WORDS and name.replace(".", "").isidentifier():
+        return _reading(name, [word, *tokens[1:]], LEVEL_WORDS[level])
+    return None
+
+
+def _reading(component: str, words: list[str], level: str) -> Reading:
+    return Reading(normalize(component), normalize(" ".join(words)[:MESSAGE_CHARACTERS]), level)
 
 
 def _closing(tokens: list[str], at: int) -> int | None:

@@ -105,6 +105,8 @@ def _mask(lines: Sequence[bytes]) -> list[bytes]:
     _cover_words(work)
     _cover_numbers(work)
     _cover_paths(work)
+    blank = text == ord(" ")
+    work.keep[1:] &= ~(blank[1:] & blank[:-1])  # `Jan  5` and `Jan 15`, and columns padded to a width
     return work.out[work.keep].tobytes().split(b"\n")[: len(lines)]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import re2
 
 from .errors import PatternError
+from .patterns import Pattern
 
 hyperscan: Any  # its types lack __version__, and it may be None
 try:
@@ -72,21 +73,34 @@ def compile_patterns(patterns: Sequence[str], cache: CompiledCache | None = None
     return HyperscanMatcher(patterns, cache)
 
 
-def refusal(pattern: str) -> str | None:
-    """Why RE2 refuses a pattern that the dialect allows (it grows too large), or None."""
+def engines_refuse(pattern: Pattern) -> str | None:
+    """Why an engine refuses a pattern that the dialect allows, or None.
+
+    Only counted repeats can make one grow too large, so nothing else is tried.
+    """
+    if "{" not in pattern.full:
+        return None
+    for written in {pattern.full, pattern.detect, pattern.wide or pattern.detect}:
+        why = refusal(written)
+        if why:
+            return why
+    return None if pattern.literals else bulk_refusal(pattern.wide or pattern.detect)
+
+
+def refusal(written: str) -> str | None:
+    """Why RE2 refuses a pattern, or None."""
     try:
-        re2_compile(pattern)
+        re2_compile(written)
     except PatternError as error:
         return error.message
     return None
 
 
-def bulk_refusal(pattern: str) -> str | None:
-    """Why Hyperscan, where it is installed, refuses a pattern, or None."""
-    if hyperscan is None:
-        return None
+def bulk_refusal(written: str) -> str | None:
+    """Why Hyperscan, where it is there, refuses a pattern, or None."""
     try:
-        _compile_hyperscan([pattern])
+        if hyperscan is not None:
+            _compile_hyperscan([written])
     except PatternError as error:
         return error.message
     return None

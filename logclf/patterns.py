@@ -135,6 +135,8 @@ def parse(source: str) -> Pattern:
     tree = _Parser(source).parse()
     if _nullable(tree):
         raise PatternError("matches the empty string, so it would match every line")
+    if not _anchored_at_edges(tree, True, True):
+        raise PatternError("^ and $ stand for the line's start and end: nothing can come before ^ or after $")
     if _copies(tree) > MAX_REPEAT:
         raise PatternError(f"repeats within repeats multiply to more than {MAX_REPEAT}")
     names = tuple(_names(tree))
@@ -563,6 +565,27 @@ def _rarest(sets: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
 def _expected(words: tuple[str, ...]) -> float:
     """A guess at how often a line has one of the words: every further letter makes a word rarer."""
     return sum(0.2 if word.strip() in COMMON else 4.0 ** -min(sum(map(str.isalpha, word)), 9) for word in words)
+
+
+def _anchored_at_edges(node: Node, first: bool, last: bool) -> bool:
+    """Whether `^` stands only where a match can start, and `$` where it can end; Hyperscan takes no others."""
+    match node:
+        case Assertion(text):
+            return (text != "^" or first) and (text != "$" or last)
+        case Sequence(parts):
+            marks = [isinstance(part, Assertion) for part in parts]
+            return all(
+                _anchored_at_edges(part, first and all(marks[:at]), last and all(marks[at + 1 :]))
+                for at, part in enumerate(parts)
+            )
+        case Alternation(branches):
+            return all(_anchored_at_edges(branch, first, last) for branch in branches)
+        case Capture(part):
+            return _anchored_at_edges(part, first, last)
+        case Repeat(part, least, most):
+            once = most == 1
+            return _anchored_at_edges(part, first and once, last and once)
+    return True
 
 
 def _names(node: Node) -> Iterator[str]:

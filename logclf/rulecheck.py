@@ -16,7 +16,6 @@ import numpy as np
 
 from .batch import Batch
 from .errors import ConfigError
-from .matching import bulk_refusal, refusal
 from .rulefile import Rule, check_rules, repeated_ids
 from .rules import NO_RULE, RuleSet
 from .taxonomy import Taxonomy
@@ -42,17 +41,6 @@ def check_files(files: Sequence[Path], taxonomy: Taxonomy) -> tuple[list[Rule], 
     known = {str(problem) for problem in problems}
     problems += [problem for problem in repeated_ids(rules) if str(problem) not in known]
     return rules, problems
-
-
-def refused_patterns(rules: Sequence[Rule]) -> Iterator[ConfigError]:
-    """Patterns that one of the engines cannot compile."""
-    for rule in rules:
-        for pattern in (*rule.any, *rule.none):
-            why = refusal(pattern.detect) or refusal(pattern.full) or refusal(pattern.wide or pattern.detect)
-            if not why and pattern in rule.any and not pattern.literals:
-                why = bulk_refusal(pattern.wide or pattern.detect)
-            if why:
-                yield ConfigError(f"rule {rule.id}: pattern {pattern.source!r}: {why}", rule.origin)
 
 
 def failed_examples(ruleset: RuleSet, only: frozenset[str] | None = None) -> Iterator[ConfigError]:

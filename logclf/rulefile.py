@@ -20,6 +20,7 @@ import msgspec
 import yaml
 
 from .errors import ConfigError, PatternError
+from .matching import engines_refuse
 from .patterns import Pattern, parse
 from .taxonomy import Taxonomy
 
@@ -173,7 +174,10 @@ def _problems(rule: RuleSpec, node: yaml.Node, name: str, taxonomy: Taxonomy) ->
     for key, sources in (("any", rule.match.any), ("none", rule.match.none)):
         for number, source in enumerate(sources):
             try:
-                names.update(parse(source).names)
+                pattern = parse(source)
+                names.update(pattern.names)
+                if why := engines_refuse(pattern):
+                    raise PatternError(why)
             except PatternError as error:
                 yield ConfigError(f"pattern {source!r} {error}", _at(node, name, "match", key, number))
     for field in rule.fields:

@@ -17,7 +17,7 @@ from .rulefile import Rule, parse_rules, repeated_ids
 from .rules import RuleSet
 from .taxonomy import DEFAULT, Taxonomy
 
-PARSED_FORMAT = "rules-10"
+PARSED_FORMAT = "rules-12"
 
 
 def load_rules(paths: Sequence[Path], taxonomy: Taxonomy, cache: DirectoryCache | None) -> tuple[Rule, ...]:

@@ -29,10 +29,13 @@ class Counting:
         return [Answer("Error", 1.0, True) for _ in novel]
 
 
+NO_RULES = RuleSet([])
+
+
 def templates(*lines: str, together: bool = True) -> int:
     """How many templates the cascade takes the lines for, given in one batch or one after the other."""
     stage = Counting()
-    cascade = Cascade(DEFAULT, RuleSet([]), [stage])
+    cascade = Cascade(DEFAULT, NO_RULES, [stage])
     for some in [lines] if together else [(line,) for line in lines]:
         cascade.classify(batch(*(line.encode() for line in some)))
     return len(stage.asked)

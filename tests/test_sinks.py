@@ -13,7 +13,7 @@ import pytest
 
 from logclf.batch import Classified, VerdictTable
 from logclf.encoding import Encoder
-from logclf.errors import OutputError
+from logclf.errors import ConfigError, OutputError
 from logclf.sinks import DescriptorSink, open_output, write_all
 from logclf.taxonomy import DEFAULT, Severity
 
@@ -87,7 +87,7 @@ def test_output_is_appended_to_a_file_of_ones_own(tmp_path: Path) -> None:
 
 def test_an_output_that_cannot_be_opened(tmp_path: Path) -> None:
     for path in (tmp_path / "missing" / "out", tmp_path):
-        with pytest.raises(OutputError, match="cannot write here") as caught:
+        with pytest.raises(ConfigError, match="cannot write here") as caught:
             open_output(path)
         assert str(caught.value).startswith(f"{path}: ")
 

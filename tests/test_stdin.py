@@ -18,13 +18,9 @@ from logclf.sources.stop import Stop
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    ends = os.pipe()
-    yield ends
-    for descriptor in ends:
-        try:
-            os.close(descriptor)
-        except OSError:
-            continue  # the test closed it
+    reader, writer = os.pipe()
+    yield reader, writer  # the test closes the writer
+    os.close(reader)
 
 
 def lines_of(source: PipeSource) -> list[bytes]:
@@ -77,6 +73,7 @@ def test_a_stop_drains_what_is_there(pipe: tuple[int, int]) -> None:
     os.write(writer, b"a\nb\nhalf")
     stop.set()
     assert lines_of(PipeSource(reader, Decoder(), stop)) == [b"a", b"b", b"half"]
+    os.close(writer)
 
 
 def test_a_stop_ends_the_wait_for_input(pipe: tuple[int, int]) -> None:
@@ -89,6 +86,7 @@ def test_a_stop_ends_the_wait_for_input(pipe: tuple[int, int]) -> None:
     timer.start()
     assert list(source) == []
     timer.join()
+    os.close(writer)
 
 
 def test_a_writer_that_never_pauses_cannot_keep_it_from_stopping() -> None:
@@ -126,11 +124,11 @@ def test_a_descriptor_that_does_not_block(pipe: tuple[int, int]) -> None:
     timer.join()
 
 
-def test_what_cannot_be_read_is_an_input_error(tmp_path: Path, pipe: tuple[int, int]) -> None:
+def test_what_cannot_be_read_is_an_input_error(tmp_path: Path) -> None:
+    stop = Stop()
     directory = os.open(tmp_path, os.O_RDONLY)
     with pytest.raises(InputError, match="app: Is a directory"):
-        list(itertools.islice(PipeSource(directory, Decoder("app"), Stop()), 1))
+        list(itertools.islice(PipeSource(directory, Decoder("app"), stop), 1))
     os.close(directory)
-    os.close(pipe[0])
     with pytest.raises(InputError, match="Bad file descriptor"):
-        list(PipeSource(pipe[0], Decoder("app"), Stop()))
+        list(PipeSource(directory, Decoder("app"), stop))

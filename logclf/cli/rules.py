@@ -39,13 +39,11 @@ def validate_command(paths: tuple[Path, ...]) -> int:
     Reports unknown keys and labels, repeated ids, patterns that an engine refuses or that match everything, and rules
     that another one shadows. Exit 1 with findings.
     """
-    from ..rulecheck import check_files, failed_examples, refused_patterns
+    from ..rulecheck import check_files, failed_examples
     from ..rules import RuleSet
     from ..taxonomy import DEFAULT
 
     rules, problems = check_files(_files(paths), DEFAULT)
-    if not problems:
-        problems = list(refused_patterns(rules))
     if not problems:
         problems = [error for error in failed_examples(RuleSet(rules)) if "shadowed" in error.message]
     return _report(problems, f"{len(rules)} rules are valid")
