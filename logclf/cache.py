@@ -1,7 +1,8 @@
 """Compiled rule databases kept between runs, in the user's own cache directory.
 
 A database is native memory once it is loaded, so the file must be what this user wrote: the directory is made 0700
-and not used if others may write to it, the file is opened without following links, must belong to this user and to nobody else's writing, and carries a checksum.
+and not used if others may write to it, the file is opened without following links, must belong to this user and to
+nobody else's writing, and carries a checksum.
 Anything that fails these tests is ignored and written anew. A cache that cannot be written costs time, not answers.
 """
 
@@ -59,13 +60,13 @@ class DirectoryCache:
             return  # a read-only or full home: the next run compiles again
 
     def _replace(self, path: Path, data: bytes) -> None:
-        file = tempfile.NamedTemporaryFile(dir=self._directory, prefix=".new-", suffix=SUFFIX, delete=False)
+        with tempfile.NamedTemporaryFile(dir=self._directory, prefix=".new-", suffix=SUFFIX, delete=False) as file:
+            pass
         try:
-            with file:
-                file.write(data)
-            os.replace(file.name, path)
+            Path(file.name).write_bytes(data)
+            Path(file.name).replace(path)
         except OSError:
-            os.unlink(file.name)
+            Path(file.name).unlink()
             raise
 
     def _drop_oldest(self) -> None:

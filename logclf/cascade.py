@@ -104,7 +104,8 @@ class Cascade:
         self._routes = tuple(routes)
         self._budget = memory_budget
         # For routes past the rules: levels and numbers are found, and no rule hides its lines' numbers from the keys.
-        self._no_rules = RuleSet([], engine=rules.engine) if any(RULES not in route.stages for route in self._routes) else rules
+        past_rules = any(RULES not in route.stages for route in self._routes)
+        self._no_rules = RuleSet([], engine=rules.engine) if past_rules else rules
         # Answers of different stages must not mix, so each set of stages that routes name has its own memory.
         self._memories: dict[tuple[str, ...], Memory] = {}
         # One more than there are rules, so that NO_RULE, which is -1, has an entry too.

@@ -76,14 +76,14 @@ def compile_patterns(patterns: Sequence[str], cache: CompiledCache | None = None
 def engines_refuse(pattern: Pattern) -> str | None:
     """Why an engine refuses a pattern that the dialect allows, or None.
 
-    Only counted repeats can make one grow too large, so nothing else is tried.
+    Only counted repeats can make one grow too large, so RE2 is asked of nothing else. Hyperscan gets the few that have
+    no words, and refuses some that can never match too (`\\d\\b\\B\\d`).
     """
-    if "{" not in pattern.full:
-        return None
-    for written in {pattern.full, pattern.detect, pattern.wide or pattern.detect}:
-        why = refusal(written)
-        if why:
-            return why
+    if "{" in pattern.full:
+        for written in {pattern.full, pattern.detect, pattern.wide or pattern.detect}:
+            why = refusal(written)
+            if why:
+                return why
     return None if pattern.literals else bulk_refusal(pattern.wide or pattern.detect)
 
 

@@ -20,7 +20,6 @@ from .rulefile import Rule, check_rules, repeated_ids
 from .rules import NO_RULE, RuleSet
 from .taxonomy import Taxonomy
 
-
 GLOB_PART = re.compile(r"[*?]|\[!?.[^\]]*\]", re.DOTALL)
 LETTERS = string.ascii_lowercase[::-1] + string.digits + string.ascii_uppercase + string.punctuation
 

@@ -225,13 +225,17 @@ def _refuse_odd_events(text: str, name: str) -> None:
     loader = SafeLoader(text)
     while not isinstance(event := loader.get_event(), (yaml.StreamEndEvent, type(None))):
         if isinstance(event, yaml.AliasEvent):
-            raise ConfigError("YAML aliases (*name) are not supported here", f"{name}:{event.start_mark.line + 1}")
+            raise ConfigError("YAML aliases (*name) are not supported here", _mark(event, name))
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise ConfigError(f"nested more than {MAX_DEPTH} levels deep", f"{name}:{event.start_mark.line + 1}")
+                raise ConfigError(f"nested more than {MAX_DEPTH} levels deep", _mark(event, name))
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+
+
+def _mark(event: Any, name: str) -> str:
+    return f"{name}:{event.start_mark.line + 1}"
 
 
 def _refuse_odd_keys(root: yaml.Node, name: str) -> None:

@@ -36,7 +36,9 @@ def test_code_plus_level_is_the_same_verdict_with_that_severity(severity: Severi
     table.rule("other", "Error", None)
     base = table.rule("r", "Security Alert", Severity.FATAL)
     assert table.verdicts[base] == Verdict("Security Alert", "FATAL", "rules", 1.0, rule="r")
-    assert table.verdicts[base + level_of(severity.name)] == Verdict("Security Alert", severity.name, "rules", 1.0, rule="r")
+    assert table.verdicts[base + level_of(severity.name)] == Verdict(
+        "Security Alert", severity.name, "rules", 1.0, rule="r"
+    )
 
 
 def test_severity_falls_back_to_the_labels() -> None:
@@ -49,9 +51,7 @@ def test_severity_falls_back_to_the_labels() -> None:
 def test_unclassified_says_why_and_what_was_guessed() -> None:
     table = VerdictTable(DEFAULT)
     found = table.verdicts[table.unclassified("low_confidence", "Error", 0.41999, "m@1")]
-    assert found == Verdict(
-        "Unclassified", "ERROR", "none", 0.42, model="m@1", reason="low_confidence", guess="Error"
-    )
+    assert found == Verdict("Unclassified", "ERROR", "none", 0.42, model="m@1", reason="low_confidence", guess="Error")
 
 
 def test_verdicts_never_change() -> None:

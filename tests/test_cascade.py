@@ -119,7 +119,12 @@ def test_reasons_when_nobody_is_there_to_ask() -> None:
 def test_an_abstention_is_remembered() -> None:
     model = FakeStage("model", SURE)
     made = cascade(model)
-    assert [verdicts(made, line)[0].cached for line in ("login 1", "login 2", "hm 1", "hm 2")] == [False, True, False, True]
+    assert [verdicts(made, line)[0].cached for line in ("login 1", "login 2", "hm 1", "hm 2")] == [
+        False,
+        True,
+        False,
+        True,
+    ]
     assert len(model.asked) == 2
 
 
@@ -129,11 +134,16 @@ def test_failure_is_no_abstention_and_is_not_remembered(caplog: pytest.LogCaptur
     model.broken = True
     with caplog.at_level(logging.WARNING, "logclf"):
         found = verdicts(made, "disk 1", "disk 2", "login")
-    assert {(verdict.label, verdict.stage, verdict.reason) for verdict in found} == {("Unclassified", "none", "model_failed")}
+    assert {(verdict.label, verdict.stage, verdict.reason) for verdict in found} == {
+        ("Unclassified", "none", "model_failed")
+    }
     assert made.counts.failures == {"model": 2}
     assert "the model stage failed on 2 templates: out of order" in caplog.text
     model.broken = False
-    assert [(verdict.stage, verdict.cached) for verdict in verdicts(made, "disk 3", "disk 4")] == [("model", False), ("model", True)]
+    assert [(verdict.stage, verdict.cached) for verdict in verdicts(made, "disk 3", "disk 4")] == [
+        ("model", False),
+        ("model", True),
+    ]
     assert len(model.asked) == 3
 
 
@@ -161,8 +171,16 @@ def test_routes_choose_the_stages_and_the_first_that_fits_counts() -> None:
     rules = [make_rule("full", "disk full")]
     routes = [Route("crm*", ("llm",)), Route("pay*", ("rules", "model")), Route("crm-x", ("model",))]
     made = cascade(model, llm, rules=rules, routes=routes)
-    assert [verdicts(made, "disk full", source=s)[0].stage for s in ("crm-x", "payments", "other")] == ["llm", "rules", "rules"]
-    assert [verdicts(made, "disk ok", source=s)[0].stage for s in ("crm-x", "payments", "other")] == ["llm", "model", "model"]
+    assert [verdicts(made, "disk full", source=s)[0].stage for s in ("crm-x", "payments", "other")] == [
+        "llm",
+        "rules",
+        "rules",
+    ]
+    assert [verdicts(made, "disk ok", source=s)[0].stage for s in ("crm-x", "payments", "other")] == [
+        "llm",
+        "model",
+        "model",
+    ]
     assert verdicts(made, "login", source="payments")[0].reason == "low_confidence"
     assert not any(novel.source == "payments" for novel in llm.asked)
 
@@ -170,7 +188,11 @@ def test_routes_choose_the_stages_and_the_first_that_fits_counts() -> None:
 def test_answers_of_different_routes_do_not_mix() -> None:
     model, llm = FakeStage("model", SURE), FakeStage("llm", {"disk": Answer("Error", 1.0, True)})
     made = cascade(model, llm, routes=[Route("crm", ("llm",))])
-    assert [verdicts(made, "disk 7", source=s)[0].label for s in ("crm", "", "crm")] == ["Error", "Resource Usage", "Error"]
+    assert [verdicts(made, "disk 7", source=s)[0].label for s in ("crm", "", "crm")] == [
+        "Error",
+        "Resource Usage",
+        "Error",
+    ]
 
 
 def test_a_route_past_the_rules_keeps_meaningful_numbers_apart() -> None:
@@ -222,7 +244,9 @@ def test_novelty_without_end_stays_within_the_memory_budget() -> None:
     assert len(memory) < 50_000 // 160
 
 
-WORDS = st.lists(st.sampled_from(["disk", "login", "hm", "7", "4711", "status 200", "status 500", "full", "a1b2c3d4e5"]), max_size=4)
+WORDS = st.lists(
+    st.sampled_from(["disk", "login", "hm", "7", "4711", "status 200", "status 500", "full", "a1b2c3d4e5"]), max_size=4
+)
 
 
 @settings(max_examples=80, deadline=None)

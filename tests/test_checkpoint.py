@@ -99,7 +99,9 @@ sys.stdin.read()
 
 
 def test_a_second_process_is_refused_and_told_who(tmp_path: Path) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
@@ -129,7 +131,10 @@ def test_the_pid_in_the_lock_is_replaced_whole(tmp_path: Path) -> None:
         (b'{"version":1,"files":[{"path":"/a"}]}', "not a checkpoint"),
         (b'{"version":1,"files":[],"more":1}', "not a checkpoint"),
         (b"\xff\xfe\x00", "not a checkpoint"),
-        (b'{"version":1,"files":[{"path":"\xff","device":1,"inode":1,"offset":1,"fingerprint":""}]}', "not a checkpoint"),
+        (
+            b'{"version":1,"files":[{"path":"\xff","device":1,"inode":1,"offset":1,"fingerprint":""}]}',
+            "not a checkpoint",
+        ),
     ],
 )
 def test_a_file_that_is_not_ours_is_refused_untouched(tmp_path: Path, data: bytes, message: str) -> None:

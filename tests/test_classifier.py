@@ -74,9 +74,9 @@ def test_any_lines_get_one_verdict_each(lines: list[str | bytes]) -> None:
     assert found[-1].rule == "two"
 
 
-@pytest.mark.parametrize("line", ["\ud800 one two", "\udcff one two"])
-def test_lone_surrogates_are_no_error(line: str) -> None:
-    assert classifier().classify([line])[0].rule == "two"
+def test_lone_surrogates_are_no_error() -> None:
+    found = classifier().classify(["\ud800 one two", "\udcff one two"])
+    assert [verdict.rule for verdict in found] == ["two", "two"]
 
 
 def test_own_rules_come_first(tmp_path: Path, cache_dir: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_model_that_does_not_fit(tmp_path: Path, cache_dir: Path) -> None:
     with pytest.raises(ArtifactError, match="no model 'nowhere'"):
         Classifier.default(model="nowhere")
     other = Taxonomy("other", (*DEFAULT.labels[:-1], Label("Noise", "the rest", Severity.INFO)))
-    with pytest.raises(ArtifactError, match="gives labels that this taxonomy lacks: .'System Notification'."):
+    with pytest.raises(ArtifactError, match=r"gives labels that this taxonomy lacks: .'System Notification'."):
         Classifier.default(taxonomy=other)
 
 

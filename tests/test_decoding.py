@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -18,9 +19,10 @@ LIMIT = 12
 
 STREAMS = st.one_of(
     st.binary(max_size=60),
-    st.lists(st.sampled_from([b"\n", b"\r\n", b"\r", b"a", b"\x00", b"\xff", "é".encode(), b"x" * LIMIT, b"y" * 30]), max_size=20).map(
-        b"".join
-    ),
+    st.lists(
+        st.sampled_from([b"\n", b"\r\n", b"\r", b"a", b"\x00", b"\xff", "é".encode(), b"x" * LIMIT, b"y" * 30]),
+        max_size=20,
+    ).map(b"".join),
 )
 
 
@@ -30,7 +32,7 @@ def splits(draw: st.DrawFn, streams: st.SearchStrategy[bytes]) -> tuple[bytes, l
     stream = draw(streams)
     cuts = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     edges = [0, *cuts, len(stream)]
-    return stream, [stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return stream, [stream[start:end] for start, end in pairwise(edges)]
 
 
 def framed(framer: Framer, chunks: list[bytes]) -> tuple[list[bytes], dict[int, int]]:
@@ -109,7 +111,9 @@ SCALARS = st.one_of(
     st.text(max_size=12),
     st.sampled_from(["two\nlines", "tab\t", 'quo"te', "back\\slash", "\u2028", "\x00", "😀", "cr\r", "end\n"]),
 )
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=6)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=6
+)
 OBJECTS = st.dictionaries(KEYS, VALUES, max_size=5)
 
 
@@ -123,7 +127,9 @@ ENCODED = st.builds(dumped, OBJECTS, st.booleans(), st.booleans())
 def expected_message(event: bytes) -> str:
     """The message as the json module sees it."""
     members = json.loads(event)
-    value = next((members[key] for key in MESSAGE_KEYS if isinstance(members.get(key), str | int | float | list | dict)), None)
+    value = next(
+        (members[key] for key in MESSAGE_KEYS if isinstance(members.get(key), str | int | float | list | dict)), None
+    )
     return event.decode() if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
@@ -181,7 +187,7 @@ def test_mixed_blocks_keep_order_and_count_under_any_split(lines: list[bytes], c
     edges = [0, *sorted(cuts), max(len(stream), *cuts, 0)]
     whole, pieces = Decoder(max_line=100), Decoder(max_line=100)
     found = rows(decoded(whole, stream))
-    assert rows(decoded(pieces, *[stream[a:b] for a, b in zip(edges, edges[1:], strict=False)])) == found
+    assert rows(decoded(pieces, *[stream[a:b] for a, b in pairwise(edges)])) == found
     assert whole.counts == pieces.counts
     assert len(found) == len(lines) == whole.counts.lines
     for line, (message, event, _, flaws) in zip(lines, found, strict=True):
@@ -231,7 +237,11 @@ def test_invalid_utf8_is_replaced_flagged_and_counted() -> None:
     decoder = Decoder()
     found = rows(decoded(decoder, b"caf\xe9 ol\xe9\nfine\n\xed\xa0\x80\n"))
     assert [row[0].decode() for row in found] == ["caf� ol�", "fine", "���"]
-    assert [row[3] for row in found] == [{"invalid_utf8": True, "raw_bytes": 8}, {}, {"invalid_utf8": True, "raw_bytes": 3}]
+    assert [row[3] for row in found] == [
+        {"invalid_utf8": True, "raw_bytes": 8},
+        {},
+        {"invalid_utf8": True, "raw_bytes": 3},
+    ]
     assert decoder.counts.invalid_utf8 == 2
 
 
@@ -328,13 +338,23 @@ def test_cri_lines_become_events() -> None:
 
 
 def test_cri_pieces_are_joined_by_stream() -> None:
-    lines = [cri(b"one ", b"P"), cri(b"err", stream=b"stderr"), cri(b"two ", b"P", time=LATER), cri(b"three"), cri(b"four")]
+    lines = [
+        cri(b"one ", b"P"),
+        cri(b"err", stream=b"stderr"),
+        cri(b"two ", b"P", time=LATER),
+        cri(b"three"),
+        cri(b"four"),
+    ]
     found = rows(decoded(Decoder(), b"".join(lines)))
     assert [row[0] for row in found] == [b"err", b"one two three", b"four"]
     assert json.loads(found[1][1] or b"")["time"] == TIME.decode()
 
 
-PIECES = st.tuples(st.sampled_from([b"stdout", b"stderr"]), st.sampled_from([b"P", b"P", b"F"]), st.sampled_from([b"", b"a", b"bc ", b"\xff", b"d\r"]))
+PIECES = st.tuples(
+    st.sampled_from([b"stdout", b"stderr"]),
+    st.sampled_from([b"P", b"P", b"F"]),
+    st.sampled_from([b"", b"a", b"bc ", b"\xff", b"d\r"]),
+)
 
 
 @EXAMPLES
@@ -352,7 +372,7 @@ def test_cri_joining_under_any_split(pieces: list[tuple[bytes, bytes, bytes]], c
             want.append(held.pop(name))
     edges = [0, *sorted(cuts), max(len(stream), *cuts, 0)]
     decoder = Decoder()
-    found = rows(decoded(decoder, *[stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]))
+    found = rows(decoded(decoder, *[stream[a:b] for a, b in pairwise(edges)]))
     assert [row[0] for row in found] == want + list(held.values())
     assert decoder.pending == 0
 

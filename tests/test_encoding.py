@@ -23,7 +23,12 @@ MODEL = TABLE.answer("Error", 0.871, "model", "default-1", cached=True)
 NOTHING = TABLE.unclassified("low_confidence", "Error", 0.42)
 
 
-def encoded(batch: Batch | None, codes: list[int] | int = RULE, fields: dict[int, dict[str, object]] | None = None, **options: str) -> list[bytes]:
+def encoded(
+    batch: Batch | None,
+    codes: list[int] | int = RULE,
+    fields: dict[int, dict[str, object]] | None = None,
+    **options: str,
+) -> list[bytes]:
     assert batch is not None
     chosen = [codes] * batch.count if isinstance(codes, int) else codes
     data = Encoder(TABLE, **options).encode(batch, Classified(np.array(chosen), fields or {}))
@@ -57,7 +62,9 @@ def test_messages_come_back_from_json(lines: list[str], path: str | None) -> Non
     found = [json.loads(line) for line in encoded(Batch(text, line_starts(text), path=path))]
     assert [event["message"] for event in found] == lines
     assert [event.get("file") for event in found] == [path] * len(lines)
-    assert all(list(event) == (["message", "logclf"] if path is None else ["message", "file", "logclf"]) for event in found)
+    assert all(
+        list(event) == (["message", "logclf"] if path is None else ["message", "file", "logclf"]) for event in found
+    )
 
 
 @EXAMPLES
@@ -69,7 +76,13 @@ def test_both_ways_of_escaping_agree(lines: list[str]) -> None:
 
 
 @EXAMPLES
-@given(event=OBJECTS, ascii_only=st.booleans(), tight=st.booleans(), older=st.none() | st.just({"label": "x"}), first=st.booleans())
+@given(
+    event=OBJECTS,
+    ascii_only=st.booleans(),
+    tight=st.booleans(),
+    older=st.none() | st.just({"label": "x"}),
+    first=st.booleans(),
+)
 @example(event={}, ascii_only=True, tight=True, older=None, first=True)
 @example(event={"logclf": None}, ascii_only=True, tight=True, older=None, first=True)
 @example(event={"a": "logclf"}, ascii_only=True, tight=False, older=None, first=True)
@@ -91,13 +104,26 @@ def test_an_event_keeps_its_members_and_bytes_and_gains_one(
         assert text.startswith(line[:-1] + b","), "its own bytes come first"
 
 
-@pytest.mark.parametrize("text", [b"{}", b"{ }", b"{       }", b"{\t\t\t\t\t\t}", b"{}   ", b'{"logclf":1}', b' {"logclf" : {"a":[1]} } '.strip()])
+@pytest.mark.parametrize(
+    "text",
+    [b"{}", b"{ }", b"{       }", b"{\t\t\t\t\t\t}", b"{}   ", b'{"logclf":1}', b' {"logclf" : {"a":[1]} } '.strip()],
+)
 def test_an_event_without_other_members(text: bytes) -> None:
     assert list(only(text)) == ["logclf"]
 
 
 @pytest.mark.parametrize(
-    "text", [b'{"a":1}', b'{"":1}', b'{"":""}', b'{ "a" : 1 }', b'{"a":1 }  ', b'{"a":{}}', b'{"a":[{ }]\t}', b'{"a":"logclf"}']
+    "text",
+    [
+        b'{"a":1}',
+        b'{"":1}',
+        b'{"":""}',
+        b'{ "a" : 1 }',
+        b'{"a":1 }  ',
+        b'{"a":{}}',
+        b'{"a":[{ }]\t}',
+        b'{"a":"logclf"}',
+    ],
 )
 def test_blanks_and_small_events(text: bytes) -> None:
     found = only(text)
@@ -111,7 +137,10 @@ def test_numbers_keep_their_digits_when_an_older_verdict_goes() -> None:
 
 
 def test_events_and_text_in_one_block() -> None:
-    lines = encoded(decode(b"plain", b'{"message":"x"}', b"{}", b'sa"y', b"{broken", path="/a.log"), [RULE, MODEL, RULE, NOTHING, MODEL])
+    lines = encoded(
+        decode(b"plain", b'{"message":"x"}', b"{}", b'sa"y', b"{broken", path="/a.log"),
+        [RULE, MODEL, RULE, NOTHING, MODEL],
+    )
     found = [json.loads(line) for line in lines]
     stages = [event.pop("logclf")["stage"] for event in found]
     assert stages == ["rules", "model", "rules", "none", "model"]
@@ -137,8 +166,16 @@ def test_whatever_is_decoded_is_encoded(lines: list[bytes], path: str | None) ->
 
 
 def test_members_of_a_verdict() -> None:
-    rule, model, nothing = (json.loads(line)["logclf"] for line in encoded(decode(b"a", b"b", b"c"), [RULE, MODEL, NOTHING]))
-    assert rule == {"label": "Security Alert", "severity": "WARN", "stage": "rules", "confidence": 1.0, "rule": "sshd.failed"}
+    rule, model, nothing = (
+        json.loads(line)["logclf"] for line in encoded(decode(b"a", b"b", b"c"), [RULE, MODEL, NOTHING])
+    )
+    assert rule == {
+        "label": "Security Alert",
+        "severity": "WARN",
+        "stage": "rules",
+        "confidence": 1.0,
+        "rule": "sshd.failed",
+    }
     assert model == {"label": "Error", "severity": "ERROR", "stage": "model", "confidence": 0.87, "cached": True}
     assert nothing == {
         "label": "Unclassified",
@@ -157,7 +194,10 @@ def test_the_severity_of_the_line_itself_wins() -> None:
 
 def test_fields_and_flaws_join_the_verdict_of_their_line_only() -> None:
     batch = decode(b"caf\xe9", b"fine", b'{"a":1}', b"{}")
-    found = [json.loads(line)["logclf"] for line in encoded(batch, fields={1: {"user": 'r"oot', "n": 7}, 2: {"ip": "::1"}, 3: {}})]
+    found = [
+        json.loads(line)["logclf"]
+        for line in encoded(batch, fields={1: {"user": 'r"oot', "n": 7}, 2: {"ip": "::1"}, 3: {}})
+    ]
     assert [set(verdict) - {"label", "severity", "stage", "confidence", "rule"} for verdict in found] == [
         {"invalid_utf8", "raw_bytes"},
         {"fields"},

@@ -13,8 +13,16 @@ HEADERS = {
     "syslog with priority": ("<34>Oct 11 22:14:15 mymachine su: Disk full", "su", ""),
     "kernel": ("Jan 5 10:00:00 host kernel: Disk full", "kernel", ""),
     "RFC 5424": ("<34>1 2003-10-11T22:14:15.003Z host.example.com su - ID47 - Disk full", "su", ""),
-    "RFC 5424 with data": ('<165>1 2003-10-11T22:14:15.003Z h evntslog 12 ID47 [x@32473 iut="3" a="b c"] Disk full', "evntslog", ""),
-    "log4j": ("2015-10-18 18:01:47,978 INFO [main] org.apache.hadoop.ipc.Client: Disk full", "org apache hadoop ipc client", "info"),
+    "RFC 5424 with data": (
+        '<165>1 2003-10-11T22:14:15.003Z h evntslog 12 ID47 [x@32473 iut="3" a="b c"] Disk full',
+        "evntslog",
+        "",
+    ),
+    "log4j": (
+        "2015-10-18 18:01:47,978 INFO [main] org.apache.hadoop.ipc.Client: Disk full",
+        "org apache hadoop ipc client",
+        "info",
+    ),
     "log4j short": ("17/06/09 20:10:40 WARN executor.CoarseBackend: Disk full", "executor coarse backend", "warn"),
     "spring": ("2024-05-01T10:00:00.123Z WARN  [http-nio-8080-exec-1] c.e.App : Disk full", "c e app", "warn"),
     "python": ("2024-05-01 10:00:00,123 - myapp.worker - ERROR - Disk full", "myapp worker", "error"),
@@ -38,7 +46,9 @@ def test_header_comes_off(line: str, component: str, level: str) -> None:
     assert found.text == (f"{component}: disk full" if component else "disk full")
 
 
-@pytest.mark.parametrize("line", ["", " ", "[", "INFO", "10:00:00", "INFO:", "a:", "<34>", "<34>1 - - - - - -", "ERROR:x:", "Jan"])
+@pytest.mark.parametrize(
+    "line", ["", " ", "[", "INFO", "10:00:00", "INFO:", "a:", "<34>", "<34>1 - - - - - -", "ERROR:x:", "Jan"]
+)
 def test_lines_that_are_all_header_are_read(line: str) -> None:
     assert all(isinstance(part, str) for part in read(line))
 
@@ -65,7 +75,24 @@ def test_messages_are_bounded() -> None:
     assert len(read("word " * 10_000).message) <= features.MESSAGE_CHARACTERS
 
 
-TOKENS = ["<n>", "[", "]", "INFO", "ERROR:x:y", "Oct", "<<n>><n>", "-", "a.b.C:", "[main]", "(x", "host", "<n>:<n>", ":", "é", "[pid"]
+TOKENS = [
+    "<n>",
+    "[",
+    "]",
+    "INFO",
+    "ERROR:x:y",
+    "Oct",
+    "<<n>><n>",
+    "-",
+    "a.b.C:",
+    "[main]",
+    "(x",
+    "host",
+    "<n>:<n>",
+    ":",
+    "é",
+    "[pid",
+]
 
 
 @settings(max_examples=200, deadline=None)
@@ -74,5 +101,5 @@ def test_any_template_is_read_and_loses_no_last_word(template: str) -> None:
     found = features.read(template)
     assert features.normalize(found.message) == " ".join(found.message.split())
     if template.split() and len(template) < 100:
-        last = features.normalize(template.split()[-1])
+        last = features.normalize(template.rsplit(maxsplit=1)[-1])
         assert not last or found.text.endswith(last.split()[-1]) or "]" in template or ":" in template

@@ -28,14 +28,18 @@ print("\\nMODULES", *{name.partition(".")[0] for name in sys.modules}, file=sys.
 
 def imported(*arguments: str) -> set[str]:
     """The top-level modules that are loaded when a command has run."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=100, check=False
+    )
     assert done.returncode == 0, done.stderr
     words = done.stderr.rpartition("MODULES")[2].split()
     assert {"sys", "logclf"} <= set(words)
     return set(words)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"], ["tail", "--help"], ["filter", "--help"], ["bench", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["--version"], ["tail", "--help"], ["filter", "--help"], ["bench", "--help"]]
+)
 def test_help_and_import_load_no_engine(arguments: list[str]) -> None:
     assert imported(*arguments) & LIGHT_ONLY == set()
 

@@ -93,7 +93,18 @@ def test_placeholders_can_be_read() -> None:
     assert masking.readable(masking.mask([line])[0]) == "<n>.<n>.<n>.<n> GET <path> id=<uuid> �"
 
 
-WORDS = ["550e8400-e29b-41d4-a716-446655440000", "fe80::1", "10:00:00", "::", "0x1f", "0x", "/var/log", "a/b/c", "/", "deadbeef1"]
+WORDS = [
+    "550e8400-e29b-41d4-a716-446655440000",
+    "fe80::1",
+    "10:00:00",
+    "::",
+    "0x1f",
+    "0x",
+    "/var/log",
+    "a/b/c",
+    "/",
+    "deadbeef1",
+]
 WORDS += ["a1b2c3d4z", " ", ":", "-", "x", "5", "abc", "=", "[", "\x01", "\x02", "cafe", "1.2.3.4", "é", "\r"]
 LINES = st.one_of(
     st.lists(st.sampled_from(WORDS), max_size=8).map(lambda words: "".join(words).encode()),
@@ -128,7 +139,9 @@ def test_no_digit_is_left_and_nothing_grows(line: bytes) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(LINES, min_size=1, max_size=5))
 def test_first_level_keys_are_the_lines_without_digits(lines: list[bytes]) -> None:
-    assert masking.digit_free(b"\n".join(lines)) == [bytes(c for c in line if c not in masking.DIGITS) for line in lines]
+    assert masking.digit_free(b"\n".join(lines)) == [
+        bytes(c for c in line if c not in masking.DIGITS) for line in lines
+    ]
 
 
 @settings(max_examples=100, deadline=None)
@@ -141,7 +154,9 @@ def test_keys_are_bounded_and_tell_numbers_apart(text: bytes, numbers: list[byte
         assert key != masking.key(text * repeat + b"x", numbers)
 
 
-@pytest.mark.parametrize(("text", "number"), [(b"code -11", b"-11"), (b"404", b"404"), (b"-5", b"-5"), (b"a", b""), (b"", b"")])
+@pytest.mark.parametrize(
+    ("text", "number"), [(b"code -11", b"-11"), (b"404", b"404"), (b"-5", b"-5"), (b"a", b""), (b"", b"")]
+)
 def test_number_before_an_offset(text: bytes, number: bytes) -> None:
     assert masking.number_before(text, len(text)) == number
 

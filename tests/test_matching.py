@@ -25,12 +25,50 @@ from logclf.matching import (
 from logclf.patterns import parse
 from logclf.signals import number_patterns, severity_patterns
 
-ATOMS = ["error", "(?i)err", r"\d", r"\d{2}", "4[0-9]4", r"\S", "x+", "(?:a|ab)", "(?:fail|ok)+", "é", r"\x00", "[^a]", "q?", "a{1,3}"]
+ATOMS = [
+    "error",
+    "(?i)err",
+    r"\d",
+    r"\d{2}",
+    "4[0-9]4",
+    r"\S",
+    "x+",
+    "(?:a|ab)",
+    "(?:fail|ok)+",
+    "é",
+    r"\x00",
+    "[^a]",
+    "q?",
+    "a{1,3}",
+]
 ATOMS += [r"\b", " ", r"\s+", "(?i:K)", ".", ".*", "=", r"\x{ff}", "_", r"\B"]
 SOURCES = st.tuples(
-    st.sampled_from(["", "", "^", r"\b"]), st.lists(st.sampled_from(ATOMS), min_size=1, max_size=3), st.sampled_from(["", "", "$", r"\b"])
+    st.sampled_from(["", "", "^", r"\b"]),
+    st.lists(st.sampled_from(ATOMS), min_size=1, max_size=3),
+    st.sampled_from(["", "", "$", r"\b"]),
 ).map(lambda parts: parts[0] + "".join(parts[1]) + parts[2])
-WORDS = st.sampled_from([b"error", b"ERR", b"fail", b"okfail", b"404", b"4", b"x", b"xx", b"aaab", "é".encode(), b"\0", b"\xff", b" ", b"\r", b"=", b"_", b"k", b"K"])
+WORDS = st.sampled_from(
+    [
+        b"error",
+        b"ERR",
+        b"fail",
+        b"okfail",
+        b"404",
+        b"4",
+        b"x",
+        b"xx",
+        b"aaab",
+        "é".encode(),
+        b"\0",
+        b"\xff",
+        b" ",
+        b"\r",
+        b"=",
+        b"_",
+        b"k",
+        b"K",
+    ]
+)
 LINES = st.one_of(
     st.lists(WORDS, max_size=8).map(b"".join), st.binary(max_size=12).map(lambda data: data.replace(b"\n", b""))
 )
@@ -70,7 +108,24 @@ SIGNALS = [pattern for pattern, _ in severity_patterns()] + list(number_patterns
 @given(
     st.lists(
         st.lists(
-            st.sampled_from(["INFO", "[error]", "level=warn", "status", "code", "exit", "signal", "HTTP/1.1\" ", "404", "-11", ":", " ", "=", "E0518 09:12:33"])
+            st.sampled_from(
+                [
+                    "INFO",
+                    "[error]",
+                    "level=warn",
+                    "status",
+                    "code",
+                    "exit",
+                    "signal",
+                    'HTTP/1.1" ',
+                    "404",
+                    "-11",
+                    ":",
+                    " ",
+                    "=",
+                    "E0518 09:12:33",
+                ]
+            )
         ).map("".join),
         min_size=1,
         max_size=6,
@@ -104,7 +159,11 @@ def test_no_patterns_find_nothing() -> None:
 
 
 def test_engine_by_name() -> None:
-    assert [compile_patterns(["x"], engine=engine).name for engine in ("auto", "hyperscan", "re2")] == ["hyperscan", "hyperscan", "re2"]
+    assert [compile_patterns(["x"], engine=engine).name for engine in ("auto", "hyperscan", "re2")] == [
+        "hyperscan",
+        "hyperscan",
+        "re2",
+    ]
 
 
 def test_refusals_say_why() -> None:

@@ -78,7 +78,17 @@ def test_probabilities_sum_to_one_and_do_not_depend_on_the_batch(artifact: Path)
 def test_numpy_gives_scikit_learns_probabilities() -> None:
     linear = pytest.importorskip("sklearn.linear_model")
     sparse = pytest.importorskip("scipy.sparse")
-    texts = ["disk full", "disk fullness", "full on disk", "on", "on on", "zz on", "alpha beta", "beta gamma", "alpha gamma"]
+    texts = [
+        "disk full",
+        "disk fullness",
+        "full on disk",
+        "on",
+        "on on",
+        "zz on",
+        "alpha beta",
+        "beta gamma",
+        "alpha gamma",
+    ]
     truth = [0, 0, 0, 1, 1, 1, 2, 2, 2]
     encoder, ngrams = StaticEncoder(VECTORS, SCALES, tokenizer()), NGrams(np.ones(WIDTH, np.float32))
     rows, columns, values = ngrams.encode(texts)
@@ -159,7 +169,15 @@ def test_another_format(artifact: Path, version: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"encoder": "pickle:x"}, {"encoder": ""}, {"labels": []}, {"temperature": 0}, {"labels": LABELS[:2]}, {"surprise": 1}]
+    "changes",
+    [
+        {"encoder": "pickle:x"},
+        {"encoder": ""},
+        {"labels": []},
+        {"temperature": 0},
+        {"labels": LABELS[:2]},
+        {"surprise": 1},
+    ],
 )
 def test_a_manifest_with_values_that_make_no_model(artifact: Path, changes: dict[str, Any]) -> None:
     rewrite(artifact, lambda data: data.update(changes))
@@ -210,7 +228,7 @@ def test_a_save_that_fails_leaves_the_old_model(artifact: Path) -> None:
         (artifact / f".{WEIGHTS}.new").mkdir()  # root may write anywhere, yet not to a directory
     else:
         artifact.chmod(0o500)
-    with pytest.raises(OSError, match="directory|denied"):
+    with pytest.raises(OSError, match=r"directory|denied"):
         save_model(artifact, manifest(version="3.0"), weights(), {TOKENIZER: tokenizer()})
     assert load_model(artifact).version == "small@2.0"
     artifact.chmod(0o700)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re2
 import pytest
+import re2
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -53,6 +53,8 @@ REFUSED = [
     (r"a\012", "octal", 1),
     ("a(?=b)", "look-around", 1),
     ("(?<!a)b", "look-around", 0),
+    (r"\d$\d", "nothing can come before ^ or after $", None),
+    ("a(?:b|^c)", "nothing can come before ^ or after $", None),
     ("(?s:a)", "inline flags other than (?i)", 0),
     ("(?P<1>a)", "expected (?P<name>", 0),
     ("(?P<é>a)", "expected (?P<name>", 0),
@@ -121,8 +123,21 @@ def test_literals_are_the_rarest_words_that_every_match_has() -> None:
 
 
 ITEMS = ["a", "b", "A", "B", "5", "0", "_", "-", " ", "\\d", "\\w", "\\s", "x", "é"]
-CLASSES = ["[ab]", "[^a]", "[0-4x]", "[^5]", "[[:alpha:]_]", "[\\d-]", "[a-c5]", "[^\\w ]", "[[:upper:]]", "[\\x41-\\x43]"]
-ATOMS = st.sampled_from([*ITEMS, *CLASSES, ".", "\\D", "\\W", "\\S", "\\.", "\\x41", "\\x{62}", "ab", "fail", "50x", "{", "a{,2}", "\\t"])
+CLASSES = [
+    "[ab]",
+    "[^a]",
+    "[0-4x]",
+    "[^5]",
+    "[[:alpha:]_]",
+    "[\\d-]",
+    "[a-c5]",
+    "[^\\w ]",
+    "[[:upper:]]",
+    "[\\x41-\\x43]",
+]
+ATOMS = st.sampled_from(
+    [*ITEMS, *CLASSES, ".", "\\D", "\\W", "\\S", "\\.", "\\x41", "\\x{62}", "ab", "fail", "50x", "{", "a{,2}", "\\t"]
+)
 ASSERTIONS = st.sampled_from(["^", "$", "\\b", "\\B", "\\A", "\\z"])
 COUNTS = st.sampled_from(["*", "+", "?", "*?", "+?", "??", "{2}", "{1,2}", "{0,1}", "{2,}", "{1}", "{0}", "{1,}?"])
 
@@ -150,10 +165,14 @@ def numbered(text: str) -> str:
 
 SOURCES = st.recursive(BASE, larger, max_leaves=8).map(numbered)
 TEXTS = st.lists(
-    st.sampled_from(["a", "b", "A", "B", "ab", "fail", "FAIL", "50x", "5", "0", "9", "x", "_", "-", " ", ".", "\t", "é", "{", "aa"]),
+    st.sampled_from(
+        ["a", "b", "A", "B", "ab", "fail", "FAIL", "50x", "5", "0", "9", "x", "_", "-", " ", ".", "\t", "é", "{", "aa"]
+    ),
     max_size=9,
 ).map(lambda some: "".join(some).encode())
-LINES = st.lists(st.one_of(TEXTS, st.binary(max_size=8).map(lambda data: data.replace(b"\n", b""))), min_size=1, max_size=12)
+LINES = st.lists(
+    st.one_of(TEXTS, st.binary(max_size=8).map(lambda data: data.replace(b"\n", b""))), min_size=1, max_size=12
+)
 
 
 def as_written(source: str) -> re2._Regexp[bytes] | None:
@@ -183,7 +202,7 @@ def parsed(source: str) -> object:
 def test_every_form_agrees_with_the_source(source: str, lines: list[bytes], digits: bytes) -> None:
     """detect, full: the same lines. wide: any line that a change of digits makes match. literals: one in each match."""
     pattern, written = parsed(source), as_written(source)
-    if pattern is None or written is None or not source.isascii() and "(?i" in source:
+    if pattern is None or written is None or (not source.isascii() and "(?i" in source):
         return  # RE2 over Latin-1 folds the bytes of é, which are no letters here
     full, detect, wide = (re2_compile(form) for form in (pattern.full, pattern.detect, pattern.wide or pattern.detect))
     for line in lines:
@@ -199,10 +218,12 @@ def test_every_form_agrees_with_the_source(source: str, lines: list[bytes], digi
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(max_size=20), st.text(alphabet="ab5()[]{}|*+?\\^$.,:<>iPxd-=!é\n", max_size=16)))
 def test_any_text_is_a_pattern_or_an_error_within_it(source: str) -> None:
+    pattern, position = None, None
     try:
         pattern = parse(source)
     except PatternError as error:
-        assert error.position is None or 0 <= error.position <= len(source)
-    else:
+        position = error.position
+    assert position is None or 0 <= position <= len(source)
+    if pattern:
         re2_compile(pattern.full)
         re2_compile(pattern.wide or pattern.detect)

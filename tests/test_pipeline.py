@@ -47,7 +47,9 @@ class Delivered:
 
 
 def cascade() -> Cascade:
-    return Cascade(DEFAULT, RuleSet([make_rule("net.timeout", "timed out"), make_rule("ssh", "refused", label="Security Alert")]))
+    return Cascade(
+        DEFAULT, RuleSet([make_rule("net.timeout", "timed out"), make_rule("ssh", "refused", label="Security Alert")])
+    )
 
 
 def test_written_then_acknowledged_then_flushed_at_the_end() -> None:

@@ -23,7 +23,7 @@ HOSTILE = [
     b"\x1b]0;title\x07",
     b"\x1b]8;;http://203.0.113.9/\x1b\\link\x1b]8;;\x1b\\",
     b"\x1b]52;c;cm0gLXJmIC8=\x07 clipboard",
-    b"\x1bP$q\"p\x1b\\ device control",
+    b'\x1bP$q"p\x1b\\ device control',
     b"\x1b_payload\x1b\\ application command",
     b"\x1b^private\x1b\\",
     b"\x1bc reset",
@@ -92,7 +92,10 @@ def test_with_colours_the_only_escapes_are_ours(line: bytes) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(st.characters(exclude_categories=["Cs"])) | st.text(st.characters(categories=["Cc", "Cf", "Zl", "Zp"]), max_size=5))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]))
+    | st.text(st.characters(categories=["Cc", "Cf", "Zl", "Zp"]), max_size=5)
+)
 def test_bidi_and_controls_never_pass(text: str) -> None:
     for char in visible(text):
         assert unicodedata.category(char) not in {"Cc", "Zl", "Zp"}

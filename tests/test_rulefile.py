@@ -71,10 +71,18 @@ MISTAKES = [
     ("id: sshd.failed", "id: 2024-99-99", "f.yaml:4: not YAML: month must be in 1..12"),
     ("id: sshd.failed", "id: 'a b'", "f.yaml:4: a rule id is letters"),
     ("id: sshd.failed", f"id: {'a' * 101}", "f.yaml:4: a rule id is letters"),
-    ("label: Security Alert", "label: Secruity Alert", "f.yaml:5: unknown label 'Secruity Alert'; did you mean 'Security Alert'?"),
+    (
+        "label: Security Alert",
+        "label: Secruity Alert",
+        "f.yaml:5: unknown label 'Secruity Alert'; did you mean 'Security Alert'?",
+    ),
     ("label: Security Alert", "label:\n      Unclassified", "f.yaml:5: unknown label 'Unclassified'"),
     ("    label: Security Alert\n", "", "f.yaml:4: Object missing required field `label`"),
-    ("label: Security Alert", "label: !!python/name:os.system", "f.yaml:5: not YAML: could not determine a constructor"),
+    (
+        "label: Security Alert",
+        "label: !!python/name:os.system",
+        "f.yaml:5: not YAML: could not determine a constructor",
+    ),
     ("WARN", "Warn", "f.yaml:6: severity: 'Warn' is not known here; known are DEBUG, ERROR"),
     ('["sshd*"]', "sshd", "f.yaml:8: where.source: Expected `array`, got `str`"),
     ("'Invalid user (?P<user>\\S+)'", "404", "f.yaml:12: match.any.1: Expected `str`, got `int`"),
@@ -124,7 +132,11 @@ def test_files_that_are_no_rule_files(text: str | bytes, message: str) -> None:
 
 
 def test_each_rule_is_judged_for_itself() -> None:
-    text = GOOD.replace("WARN", "Loud") + SECOND + SECOND.replace("id: other", "id: third").replace("label: Error", "label: X")
+    text = (
+        GOOD.replace("WARN", "Loud")
+        + SECOND
+        + SECOND.replace("id: other", "id: third").replace("label: Error", "label: X")
+    )
     rules, wrong = check_rules(text.encode(), "f.yaml", DEFAULT)
     assert [rule.id for rule in rules] == ["other"]
     assert [problem.where for problem in wrong] == ["f.yaml:6", "f.yaml:24"]

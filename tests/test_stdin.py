@@ -48,7 +48,14 @@ def test_lines_in_order_to_the_end(pipe: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize(
     ("data", "lines"),
-    [(b"", []), (b"a", [b"a"]), (b"a\n", [b"a"]), (b"a\nlast", [b"a", b"last"]), (b"\n\n", [b"", b""]), (b"a\r\nb\r\n", [b"a", b"b"])],
+    [
+        (b"", []),
+        (b"a", [b"a"]),
+        (b"a\n", [b"a"]),
+        (b"a\nlast", [b"a", b"last"]),
+        (b"\n\n", [b"", b""]),
+        (b"a\r\nb\r\n", [b"a", b"b"]),
+    ],
 )
 def test_the_end_with_and_without_a_newline(pipe: tuple[int, int], data: bytes, lines: list[bytes]) -> None:
     reader, writer = pipe

@@ -22,6 +22,7 @@ from logclf.sources.tail import Begin, TailSource, offset_of_last_lines
 from .test_decoding import cri
 
 Step = Callable[[], object]
+FROM_START = Begin()
 
 
 class Script(Stop):
@@ -46,20 +47,28 @@ def read(
     paths: list[Path] | list[str],
     *steps: Step,
     follow: bool = True,
-    begin: Begin = Begin(),
+    begin: Begin = FROM_START,
     checkpoint: Path | None = None,
     most: int | None = None,
 ) -> list[tuple[str, bytes]]:
-    """File name and line of everything that comes, running the steps one after the other; `most` batches, unacknowledged."""
+    """File name and line of all that comes, running the steps in turn; `most` batches of it, unacknowledged."""
     store = CheckpointStore(checkpoint) if checkpoint else None
     stop = Script(list(steps))
-    source = TailSource([str(path) for path in paths], lambda path: Decoder(path=path), stop, follow=follow, begin=begin, store=store, wait=0)
+    source = TailSource(
+        [str(path) for path in paths],
+        lambda path: Decoder(path=path),
+        stop,
+        follow=follow,
+        begin=begin,
+        store=store,
+        wait=0,
+    )
     found: list[tuple[str, bytes]] = []
     try:
         source.check()
         deliveries = iter(source)
         for delivery in itertools.islice(deliveries, most):
-            name = os.path.basename(delivery.batch.path or "")
+            name = Path(delivery.batch.path or "").name
             found += [(name, line) for line in delivery.batch.text.split(b"\n")]
             if most is None:
                 delivery.acknowledge()
@@ -98,7 +107,12 @@ def letting_go(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_named_files_to_their_ends(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a1\na2\n")
     (tmp_path / "b").write_bytes(b"b1\nb2, no newline")
-    assert read([tmp_path / "a", tmp_path / "b"], follow=False) == [("a", b"a1"), ("a", b"a2"), ("b", b"b1"), ("b", b"b2, no newline")]
+    assert read([tmp_path / "a", tmp_path / "b"], follow=False) == [
+        ("a", b"a1"),
+        ("a", b"a2"),
+        ("b", b"b1"),
+        ("b", b"b2, no newline"),
+    ]
 
 
 def test_globs_and_names_of_the_same_file_read_it_once(tmp_path: Path) -> None:
@@ -123,7 +137,9 @@ def test_what_cannot_be_tailed_is_refused_by_name(tmp_path: Path, make: str) -> 
         path.mkdir()
     if make == "fifo":
         os.mkfifo(path)
-    why = {"missing": "No such file", "directory": "a directory; name files", "fifo": "not a regular file; pipe it"}[make]
+    why = {"missing": "No such file", "directory": "a directory; name files", "fifo": "not a regular file; pipe it"}[
+        make
+    ]
     with pytest.raises(InputError, match=why) as caught:
         read([path])
     assert str(caught.value).startswith(f"{path}: ")
@@ -150,7 +166,12 @@ def test_a_huge_line_is_cut_not_a_crash(tmp_path: Path) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.sampled_from([b"", b"a", b"bc", b"ddd"]), max_size=12), st.booleans(), st.integers(1, 14), st.integers(1, 9))
+@given(
+    st.lists(st.sampled_from([b"", b"a", b"bc", b"ddd"]), max_size=12),
+    st.booleans(),
+    st.integers(1, 14),
+    st.integers(1, 9),
+)
 def test_the_last_lines_are_the_last_lines(content: list[bytes], newline: bool, count: int, chunk: int) -> None:
     data = b"\n".join(content) + (b"\n" if newline and content else b"")
     model = data.split(b"\n")
@@ -187,7 +208,11 @@ def test_new_files_are_read_from_their_start_even_from_the_end(tmp_path: Path) -
 def test_lines_as_they_are_written(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"1\nha")
-    assert lines([file], append(file, b"lf\n3"), nothing, append(file, b"\n"), append(file, b"no newline")) == [b"1", b"half", b"3"]
+    assert lines([file], append(file, b"lf\n3"), nothing, append(file, b"\n"), append(file, b"no newline")) == [
+        b"1",
+        b"half",
+        b"3",
+    ]
 
 
 def test_rename_and_create(tmp_path: Path) -> None:
@@ -200,14 +225,25 @@ def test_rename_and_create(tmp_path: Path) -> None:
         append(old, b"3\n")()
         append(file, b"new 1\n")()
 
-    assert lines([file], rotate, append(old, b"4\n"), append(file, b"new 2\n")) == [b"1", b"2", b"3", b"new 1", b"4", b"new 2"]
+    assert lines([file], rotate, append(old, b"4\n"), append(file, b"new 2\n")) == [
+        b"1",
+        b"2",
+        b"3",
+        b"new 1",
+        b"4",
+        b"new 2",
+    ]
 
 
 def test_the_last_line_of_a_renamed_file_needs_no_newline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     letting_go(monkeypatch)
     file = tmp_path / "a.log"
     file.write_bytes(b"1\nlast")
-    assert lines([file], lambda: file.rename(tmp_path / "b"), nothing, append(file, b"new\n"), nothing) == [b"1", b"last", b"new"]
+    assert lines([file], lambda: file.rename(tmp_path / "b"), nothing, append(file, b"new\n"), nothing) == [
+        b"1",
+        b"last",
+        b"new",
+    ]
 
 
 def test_a_renamed_file_is_let_go_once_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +253,7 @@ def test_a_renamed_file_is_let_go_once_quiet(tmp_path: Path, monkeypatch: pytest
     open_files: list[int] = []
 
     def count() -> None:
-        targets = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if os.path.lexists(entry)]
+        targets = [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if os.path.lexists(entry)]
         open_files.append(sum(target.startswith(str(tmp_path)) for target in targets))
 
     assert lines([file], count, lambda: file.rename(tmp_path / "b"), nothing, count) == [b"1"]
@@ -235,13 +271,20 @@ def test_delete_and_recreate(tmp_path: Path) -> None:
         file.unlink()
         append(file, b"new\n")()
 
-    assert lines([file], recreate, nothing, file.unlink, append(file, b"newer\n"), nothing) == [b"1", b"2", b"new", b"newer"]
+    assert lines([file], recreate, nothing, file.unlink, append(file, b"newer\n"), nothing) == [
+        b"1",
+        b"2",
+        b"new",
+        b"newer",
+    ]
 
 
 def test_truncate_in_place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"1\n2\nhalf")
-    found = lines([file], lambda: os.truncate(file, 0), nothing, append(file, b"new\n"), lambda: file.write_bytes(b"x\n"), nothing)
+    found = lines(
+        [file], lambda: os.truncate(file, 0), nothing, append(file, b"new\n"), lambda: file.write_bytes(b"x\n"), nothing
+    )
     assert found == [b"1", b"2", b"half", b"new", b"x"]
     assert f"{file} was truncated: reading it from its start" in caplog.text
 
@@ -266,13 +309,20 @@ def test_copytruncate_with_regrowth(tmp_path: Path, grown: int, slowly: bool) ->
 def test_a_newline_where_one_was_is_no_proof_of_the_same_file(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"abc")
-    assert lines([file], append(file, b"\n"), lambda: file.write_bytes(b"xyz\nmore\n"), nothing) == [b"abc", b"xyz", b"more"]
+    assert lines([file], append(file, b"\n"), lambda: file.write_bytes(b"xyz\nmore\n"), nothing) == [
+        b"abc",
+        b"xyz",
+        b"more",
+    ]
 
 
 def test_a_rewrite_is_noticed_before_the_first_read(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"1\n2\n")
-    assert lines([file], lambda: file.write_bytes(b"new 1\nnew 2\n"), nothing, begin=Begin(at_end=True)) == [b"new 1", b"new 2"]
+    assert lines([file], lambda: file.write_bytes(b"new 1\nnew 2\n"), nothing, begin=Begin(at_end=True)) == [
+        b"new 1",
+        b"new 2",
+    ]
 
 
 def test_directories_that_come_later(tmp_path: Path) -> None:
@@ -283,7 +333,9 @@ def test_directories_that_come_later(tmp_path: Path) -> None:
     assert lines([tmp_path / "*" / "*" / "*.log"], create, nothing) == [b"1"]
 
 
-def test_what_a_glob_cannot_open_is_skipped_and_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_glob_cannot_open_is_skipped_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a.log").write_bytes(b"1\n")
     (tmp_path / "b.log").write_bytes(b"2\n")
     real = tail.open_regular
@@ -387,7 +439,9 @@ def test_a_half_joined_container_line_is_read_again(tmp_path: Path) -> None:
     assert lines([file], checkpoint=state) == [b"begin end"]
 
 
-def test_a_last_line_given_out_at_letting_go_does_not_come_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_last_line_given_out_at_letting_go_does_not_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     letting_go(monkeypatch)
     file, state = tmp_path / "a.log", tmp_path / "state"
     file.write_bytes(b"1\nlast")
@@ -494,7 +548,9 @@ class World:
         return result
 
 
-TURNS = st.lists(st.lists(st.tuples(st.sampled_from(OPERATIONS), st.sampled_from(NAMES)), min_size=1, max_size=4), max_size=9)
+TURNS = st.lists(
+    st.lists(st.tuples(st.sampled_from(OPERATIONS), st.sampled_from(NAMES)), min_size=1, max_size=4), max_size=9
+)
 
 
 def runs(turns: list[list[tuple[str, str]]]) -> Iterator[tuple[list[tuple[str, str]], list[list[tuple[str, str]]]]]:
@@ -513,9 +569,20 @@ def runs(turns: list[list[tuple[str, str]]]) -> Iterator[tuple[list[tuple[str, s
 @settings(max_examples=60, deadline=None)
 @given(turns=TURNS)
 @example(turns=[[("partial", "a.log")], [("rotate", "a.log")], [("restart", "a.log"), ("write", "a.log")]])
-@example(turns=[[("write", "a.log")], [("restart", "a.log"), ("write", "a.log"), ("late", "a.log")], [("truncate", "a.log")]])
-@example(turns=[[("partial", "a.log")], [("write", "a.log")], [("truncate", "a.log")], [("delete", "a.log"), ("write", "a.log")]])
-def test_no_line_is_lost_or_invented(turns: list[list[tuple[str, str]]], tmp_path_factory: pytest.TempPathFactory) -> None:
+@example(
+    turns=[[("write", "a.log")], [("restart", "a.log"), ("write", "a.log"), ("late", "a.log")], [("truncate", "a.log")]]
+)
+@example(
+    turns=[
+        [("partial", "a.log")],
+        [("write", "a.log")],
+        [("truncate", "a.log")],
+        [("delete", "a.log"), ("write", "a.log")],
+    ]
+)
+def test_no_line_is_lost_or_invented(
+    turns: list[list[tuple[str, str]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     directory = tmp_path_factory.mktemp("world")
     world = World(directory / "logs")
     world.directory.mkdir()
@@ -536,7 +603,9 @@ def test_no_line_is_lost_or_invented(turns: list[list[tuple[str, str]]], tmp_pat
             for operation, name in stopped:
                 world.do(operation, name, running=False)
             steps = [each for turn in running for each in (step(turn), nothing)]
-            found += lines([world.directory / "*.log"], nothing, *steps, nothing, nothing, checkpoint=directory / "state")
+            found += lines(
+                [world.directory / "*.log"], nothing, *steps, nothing, nothing, checkpoint=directory / "state"
+            )
     by_life = {life: [line for line in found if line.startswith(b"%d:" % life)] for life in world.written}
     assert by_life == dict(world.expected())
     assert sum(map(len, by_life.values())) == len([line for line in found if line])

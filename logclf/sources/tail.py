@@ -105,7 +105,8 @@ class TailedFile:
 
     def position(self) -> Position:
         device, inode = self.identity
-        return Position(shown_path(self.path), device, inode, self.acknowledged, fingerprint(self.descriptor, self.acknowledged))
+        before = fingerprint(self.descriptor, self.acknowledged)
+        return Position(shown_path(self.path), device, inode, self.acknowledged, before)
 
 
 class TailSource:
