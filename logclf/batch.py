@@ -133,13 +133,25 @@ class VerdictTable:
         return self.code(Verdict(label, severity, stage, round(confidence, 2), model=model, cached=cached))
 
     def unclassified(
-        self, reason: str, guess: str | None = None, confidence: float = 0.0, model: str | None = None, cached: bool = False
+        self,
+        reason: str,
+        guess: str | None = None,
+        confidence: float = 0.0,
+        model: str | None = None,
+        cached: bool = False,
     ) -> int:
         """The base code of "no stage answered"; confidence is that of the guess."""
         severity = self.taxonomy.severity(guess or UNCLASSIFIED).name
         return self.code(
             Verdict(
-                UNCLASSIFIED, severity, NONE, round(confidence, 2), model=model, cached=cached, reason=reason, guess=guess
+                UNCLASSIFIED,
+                severity,
+                NONE,
+                round(confidence, 2),
+                model=model,
+                cached=cached,
+                reason=reason,
+                guess=guess,
             )
         )
 

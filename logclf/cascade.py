@@ -152,7 +152,9 @@ class Cascade:
             for index in missed:
                 places.setdefault(keys[index], []).append(index)
             numbers = [int(unsettled[indexes[0]]) for indexes in places.values()]
-            codes = self._second_level([batch.line(n) for n in numbers], [kept.get(n, ()) for n in numbers], batch.source, memory, allowed)
+            codes = self._second_level(
+                [batch.line(n) for n in numbers], [kept.get(n, ()) for n in numbers], batch.source, memory, allowed
+            )
             for (key, indexes), (first, later, remember) in zip(places.items(), codes, strict=True):
                 for index in indexes:
                     found[index] = later
@@ -172,7 +174,11 @@ class Cascade:
         """For lines with different first-level keys, the outcome of each: by their templates, which may coincide."""
         masked = masking.mask(lines)
         keys = [masking.key(text, kept) for text, kept in zip(masked, numbers, strict=True)]
-        outcomes = {key: Outcome(code, code, True) for key, code in zip(keys, memory.find(keys), strict=True) if code is not None}
+        outcomes = {
+            key: Outcome(code, code, True)
+            for key, code in zip(keys, memory.find(keys), strict=True)
+            if code is not None
+        }
         novel: dict[bytes, Novel] = {}
         for key, text, line in zip(keys, masked, lines, strict=True):
             if key not in outcomes and key not in novel:
@@ -195,7 +201,10 @@ class Cascade:
         opinions: list[Opinion] = [Opinion("no_stage") for _ in novel]
         for stage in self.stages:
             if stage.name not in allowed:
-                opinions = [replace(opinion, reason="route") if opinion.reason == "no_stage" else opinion for opinion in opinions]
+                opinions = [
+                    replace(opinion, reason="route") if opinion.reason == "no_stage" else opinion
+                    for opinion in opinions
+                ]
                 continue
             unanswered = [index for index, outcome in enumerate(outcomes) if outcome is None]
             if not unanswered:

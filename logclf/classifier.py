@@ -1,8 +1,8 @@
 """The library's front door.
 
-    from logclf import Classifier
-    for verdict in Classifier.default().classify(["Failed password for root from 203.0.113.9 port 50273 ssh2"]):
-        print(verdict.label, verdict.severity, verdict.stage)
+from logclf import Classifier
+for verdict in Classifier.default().classify(["Failed password for root from 203.0.113.9 port 50273 ssh2"]):
+    print(verdict.label, verdict.severity, verdict.stage)
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Classifier:
         """
         from .topology import build_cascade  # the one place that reads files; a Classifier made by hand needs none
 
-        return cls(build_cascade([Path(path) for path in rules], None if model is None else str(model), routes, taxonomy))
+        return cls(
+            build_cascade([Path(path) for path in rules], None if model is None else str(model), routes, taxonomy)
+        )
 
     def classify(self, lines: Iterable[str | bytes], source: str = "", path: str | None = None) -> list[Verdict]:
         """One verdict a line, in order.
@@ -48,6 +50,8 @@ class Classifier:
         lines: text or bytes, without their line ends; a line break within one counts as a blank.
         source, path: where the lines are from, for routes and for rules that say `where`.
         """
+        if isinstance(lines, (str, bytes)):
+            raise TypeError("classify takes a list of lines; for one line write classify([line])[0]")
         batch = batch_of(list(lines), source, path)
         if batch is None:
             return []

@@ -32,7 +32,7 @@ ALL_FORMS = frozenset((TEXT, JSON, CRI))
 EVENT_FORMS = frozenset((TEXT, JSON))  # one line in, one event out: nothing is joined
 
 MESSAGE_KEYS = ("message", "log", "msg", "body", "MESSAGE")
-LEVEL_KEYS = ("level", "severity", "lvl", "levelname", "log_level", "loglevel", "severityText", "severity_text", "PRIORITY")
+LEVEL_KEYS = tuple("level severity lvl levelname log_level loglevel severityText severity_text PRIORITY".split())
 MAX_LINE = 1 << 20
 
 LEVEL_NAMES: dict[str, int] = {
@@ -225,7 +225,8 @@ class Decoder:
         events: list[bytes | None] = list(text.split(b"\n"))
         self.counts.lines += len(events)
         messages = self._reader.messages(found, events)
-        return Batch(messages, line_starts(messages), self._source, self._path, events, self._reader.levels(found), flaws)
+        levels = self._reader.levels(found)
+        return Batch(messages, line_starts(messages), self._source, self._path, events, levels, flaws)
 
     def _rows(self, text: bytes, flaws: Flaws, sizes: list[int] | None) -> list[Row]:
         """Line by line, for blocks of mixed forms; `sizes`, bytes read a line, where some may be CRI."""
@@ -374,7 +375,7 @@ class EventReader:
         levels = np.zeros(len(found), np.int64)
         for number, values in enumerate(map(self._level_values, found)):
             if values != self._unstated:
-                levels[number] = next((event_level(value) for value in values if value is not None), 0)
+                levels[number] = next(filter(None, map(event_level, values)), 0)
         return levels
 
 

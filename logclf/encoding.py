@@ -79,11 +79,12 @@ class Encoder:
 
     def _uncommon(self, events: Sequence[bytes | None]) -> Sequence[int]:
         """Which lines need more than their last byte cut off; found for all of them together."""
-        joined = b"\n".join([event or b"" for event in events])
-        if self._key in joined or None in events:
+        whole = [event for event in events if event is not None]
+        joined = b"\n".join(whole)
+        if self._key in joined or len(whole) < len(events):
             return range(len(events))
         data = np.frombuffer(joined, np.uint8)
-        last = np.cumsum(np.fromiter(map(len, events), np.int64, len(events)) + 1) - 2
+        last = np.cumsum(np.fromiter(map(len, whole), np.int64, len(whole)) + 1) - 2
         usual = (data[last] == ord("}")) & ~MAYBE_EMPTY[data[last - 1]]
         uncommon: list[int] = np.flatnonzero(~usual).tolist()
         return uncommon
@@ -132,7 +133,8 @@ def verdict_members(verdict: Verdict) -> dict[str, object]:
         "stage": verdict.stage,
         "confidence": verdict.confidence,
     }
-    optional = {"rule": verdict.rule, "reason": verdict.reason, "guess": verdict.guess, "cached": verdict.cached or None}
+    cached = verdict.cached or None
+    optional = {"rule": verdict.rule, "reason": verdict.reason, "guess": verdict.guess, "cached": cached}
     return members | {name: value for name, value in optional.items() if value is not None}
 
 

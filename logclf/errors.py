@@ -5,6 +5,7 @@ LogclfError
 │   └── PatternError     a regular expression outside the dialect that both engines agree on
 ├── InputError           a file to read is missing, unreadable or a directory (exit 2)
 ├── OutputError          what was labelled could not be written
+│   └── OutputClosedError   its reader has gone, which ends a run quietly
 ├── ArtifactError        a model that is incomplete, altered or of another format (exit 78)
 ├── CheckpointError      positions that cannot be read or are not ours (exit 78)
 └── StageError           a stage of the cascade failed; never shown as a label
@@ -42,6 +43,10 @@ class InputError(LogclfError):
 
 class OutputError(LogclfError):
     """What was labelled could not be written."""
+
+
+class OutputClosedError(OutputError):
+    """The reader of the output has gone."""
 
 
 class ArtifactError(LogclfError):

@@ -151,9 +151,7 @@ def _cover_uuids(work: Work) -> None:
     if span <= 0:
         return
     dash = work.text == ord("-")
-    starts = np.flatnonzero(
-        dash[8 : 8 + span] & dash[13 : 13 + span] & dash[18 : 18 + span] & dash[23 : 23 + span]
-    )
+    starts = np.flatnonzero(dash[8 : 8 + span] & dash[13 : 13 + span] & dash[18 : 18 + span] & dash[23 : 23 + span])
     if len(starts):
         hexes = _counter(work.hexadecimal)
         starts = starts[hexes[starts + 36] - hexes[starts] == 32]

@@ -81,7 +81,9 @@ class Model:
         if len(rows):
             # Rows ascend and every text has n-grams of its own, so groups are runs.
             starts = np.flatnonzero(np.diff(rows, prepend=-1))
-            sums[rows[starts]] = np.add.reduceat(heads.ngrams[columns].astype(np.float32) * values[:, None], starts, axis=0)
+            sums[rows[starts]] = np.add.reduceat(
+                heads.ngrams[columns].astype(np.float32) * values[:, None], starts, axis=0
+            )
         sparse = log_softmax(sums + heads.ngrams_bias)
         return np.exp(log_softmax((dense + sparse) / np.float32(2 * self.manifest.temperature)))
 
@@ -94,7 +96,9 @@ class Model:
             raise StageError(f"{type(error).__name__}: {error}") from error
         best = table.argmax(axis=1)
         return [
-            Answer(self.labels[label], float(row[label]), bool(row[label] >= self.manifest.threshold)) if has_words(text) else None
+            Answer(self.labels[label], float(row[label]), bool(row[label] >= self.manifest.threshold))
+            if has_words(text)
+            else None
             for text, row, label in zip(texts, table, best.tolist(), strict=True)
         ]
 
@@ -135,7 +139,12 @@ def load_model(directory: Path) -> Model:
     except (KeyError, ValueError, TypeError, SafetensorError) as error:
         raise ArtifactError(f"{directory}: incomplete model: {type(error).__name__} {error}") from error
     count = len(manifest.labels)
-    shapes = {"dense": (encoder.dimensions, count), "dense_bias": (count,), "ngrams": (ngrams.width, count), "ngrams_bias": (count,)}
+    shapes = {
+        "dense": (encoder.dimensions, count),
+        "dense_bias": (count,),
+        "ngrams": (ngrams.width, count),
+        "ngrams_bias": (count,),
+    }
     for name, shape in shapes.items():
         if weights[name].shape != shape:
             raise ArtifactError(f"{directory}: {name} has shape {weights[name].shape}, expected {shape}")
@@ -176,15 +185,21 @@ def _verified(directory: Path, name: str, digest: str) -> bytes:
             raise ArtifactError(f"{path}: larger than {MAX_FILE} bytes")
         data = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise ArtifactError(f"{path}: {getattr(error, 'strerror', error)}; the model is incomplete, install it again") from error
+        raise ArtifactError(
+            f"{path}: {getattr(error, 'strerror', error)}; the model is incomplete, install it again"
+        ) from error
     if hashlib.sha256(data).hexdigest() != digest:
-        raise ArtifactError(f"{path}: its SHA-256 is not the one in the manifest: altered or damaged, install the model again")
+        raise ArtifactError(
+            f"{path}: its SHA-256 is not the one in the manifest: altered or damaged, install the model again"
+        )
     return data
 
 
 def _encoder(manifest: Manifest, weights: dict[str, Any], contents: dict[str, bytes]) -> Encoder:
     if manifest.encoder == StaticEncoder.name:
-        return StaticEncoder(weights["static"], weights["static_scales"].astype(np.float32), contents[TOKENIZER].decode())
+        return StaticEncoder(
+            weights["static"], weights["static_scales"].astype(np.float32), contents[TOKENIZER].decode()
+        )
     kind, _, model = manifest.encoder.partition(":")
     if kind == "sentence-transformers":
         return SentenceTransformerEncoder(model)

@@ -52,7 +52,9 @@ def failed_examples(ruleset: RuleSet, only: frozenset[str] | None = None) -> Ite
             if winner is rule:
                 continue
             if winner is not None:
-                yield ConfigError(f"rule {rule.id} is shadowed by {winner.id} ({winner.origin}) on {line!r}", rule.origin)
+                yield ConfigError(
+                    f"rule {rule.id} is shadowed by {winner.id} ({winner.origin}) on {line!r}", rule.origin
+                )
             else:
                 yield ConfigError(f"rule {rule.id} does not match its example {line!r}", rule.origin)
         for line in rule.spec.examples.no_match:
@@ -78,5 +80,3 @@ def single_line(line: str, source: str = "", path: str | None = None) -> Batch:
     """A batch of one message."""
     text = line.replace("\n", " ").encode("utf-8", "surrogateescape")
     return Batch(text, np.zeros(1, np.int64), source, path)
-
-

@@ -1,11 +1,11 @@
 """YAML rule files → rules, with file:line for whatever is wrong.
 
-    version: 1
-    rules:
-      - id: sshd.failed_password
-        label: Security Alert
-        match: {any: ['Failed \\S+ for (?P<user>\\S+) from']}
-        examples: {match: ["Failed password for root from 10.0.0.9 port 50273 ssh2"]}
+version: 1
+rules:
+  - id: sshd.failed_password
+    label: Security Alert
+    match: {any: ['Failed \\S+ for (?P<user>\\S+) from']}
+    examples: {match: ["Failed password for root from 10.0.0.9 port 50273 ssh2"]}
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 FieldType = Literal["str", "int", "float", "ip"]
 SeverityName = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
 FIELD_TYPES, SEVERITY_NAMES = get_args(FieldType), get_args(SeverityName)
-Priority = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
+MAX_PRIORITY = 1_000_000
+Priority = Annotated[int, msgspec.Meta(ge=-MAX_PRIORITY, le=MAX_PRIORITY)]
 TEXT = "tag:yaml.org,2002:str"
 
 
@@ -130,7 +131,9 @@ def check_rules(data: bytes, name: str, taxonomy: Taxonomy) -> tuple[tuple[Rule,
         content = _construct(root, name)
         header = _convert(content, Header, root, name)
         if header.version != VERSION:
-            raise ConfigError(f"version {header.version} is not known here; this logclf reads {VERSION}", _at(root, name))
+            raise ConfigError(
+                f"version {header.version} is not known here; this logclf reads {VERSION}", _at(root, name)
+            )
     except ConfigError as error:
         return (), [error]
     found: list[Rule] = []
@@ -165,7 +168,9 @@ def _problems(rule: RuleSpec, node: yaml.Node, name: str, taxonomy: Taxonomy) ->
     if not RULE_ID.fullmatch(rule.id):
         yield ConfigError(f"a rule id is letters, digits, '.', '_' and '-', not {rule.id!r}", _at(node, name, "id"))
     if rule.label not in taxonomy.names:
-        yield ConfigError(f"unknown label {rule.label!r}{_nearest(rule.label, taxonomy.names)}", _at(node, name, "label"))
+        yield ConfigError(
+            f"unknown label {rule.label!r}{_nearest(rule.label, taxonomy.names)}", _at(node, name, "label")
+        )
     if not rule.match.any:
         yield ConfigError("match.any needs a pattern", _at(node, name, "match", "any"))
     if not rule.examples.match:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from .batch import Batch, Classified
 from .encoding import Encoder
-from .errors import ConfigError, OutputError
+from .errors import ConfigError, OutputClosedError, OutputError
 
 
 class DescriptorSink:
     """JSON lines to a descriptor, whole batches at a time; nothing is held back.
 
     Raises (on write):
-        BrokenPipeError: the reader has gone.
+        OutputClosedError: the reader has gone.
         OutputError: anything else.
     """
 
@@ -49,7 +49,7 @@ def write_all(descriptor: int, data: bytes, name: str) -> None:
             view = view[os.write(descriptor, view) :]
         except BlockingIOError:
             select.select([], [descriptor], [])
-        except BrokenPipeError:
-            raise
+        except BrokenPipeError as error:
+            raise OutputClosedError(f"{name}: its reader has gone") from error
         except OSError as error:
             raise OutputError(f"{name}: {error.strerror} ({len(view)} bytes of this batch are unwritten)") from error

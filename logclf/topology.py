@@ -13,11 +13,11 @@ from .cache import DirectoryCache, default_directory
 from .cascade import Cascade, Route, Stage
 from .errors import ArtifactError, ConfigError
 from .model import load_model
-from .rulefile import Rule, parse_rules, repeated_ids
+from .rulefile import MAX_PRIORITY, Rule, parse_rules, repeated_ids
 from .rules import RuleSet
 from .taxonomy import DEFAULT, Taxonomy
 
-PARSED_FORMAT = "rules-12"
+PARSED_FORMAT = "rules-13"
 
 
 def load_rules(paths: Sequence[Path], taxonomy: Taxonomy, cache: DirectoryCache | None) -> tuple[Rule, ...]:
@@ -50,8 +50,16 @@ def load_rules(paths: Sequence[Path], taxonomy: Taxonomy, cache: DirectoryCache 
 def build_rules(paths: Iterable[Path] = (), packs: bool = True, taxonomy: Taxonomy = DEFAULT) -> RuleSet:
     """A person's own rules, which come first, and the shipped packs."""
     cache = DirectoryCache(default_directory())
-    files = resources.rule_files(list(paths)) + (resources.packs() if packs else [])
-    return RuleSet(load_rules(files, taxonomy, cache), cache)
+    own = load_rules(resources.rule_files(list(paths)), taxonomy, cache)
+    shipped = load_rules(resources.packs(), taxonomy, cache) if packs else ()
+    for problem in repeated_ids([*own, *shipped]):
+        raise problem
+    return RuleSet([*own, *behind(shipped)], cache)
+
+
+def behind(shipped: Iterable[Rule]) -> list[Rule]:
+    """The shipped packs' rules, with priorities below any that a person's own rules can have."""
+    return [msgspec.structs.replace(rule, priority=rule.priority - 2 * MAX_PRIORITY - 1) for rule in shipped]
 
 
 def model_directory(name: str) -> Path:

@@ -170,7 +170,6 @@ def test_following_until_a_signal(tmp_path: Path, number: signal.Signals, code: 
     assert position["offset"] == len("one\ntwo\n")
 
 
-@pytest.mark.xfail(reason="click turns EPIPE into exit 1 before main() sees it", strict=True)
 def test_tail_for_a_reader_that_goes_away() -> None:
     with running("tail", "--no-follow", SAMPLE, bufsize=0) as process:
         assert process.stdout is not None
@@ -230,7 +229,6 @@ def test_filter_answers_while_its_input_is_open_and_drains_at_sigterm() -> None:
     assert [event["message"] for event in objects(rest)] == ["three", "four, no newline"]
 
 
-@pytest.mark.xfail(reason="click turns EPIPE into exit 1 before main() sees it", strict=True)
 def test_filter_for_a_reader_that_goes_away() -> None:
     with running("filter", "--model", "none") as process:
         assert process.stdin is not None

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ..errors import ArtifactError, CheckpointError, ConfigError, InputError, LogclfError
+from ..errors import ArtifactError, CheckpointError, ConfigError, InputError, LogclfError, OutputClosedError
 from ..version import __version__
 
 # name → (module, one-line help); shown by `logclf --help` without importing the modules
@@ -69,7 +69,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except BrokenPipeError:
+    except OutputClosedError:
         code = 0  # the reader has what it wanted
     except LogclfError as error:
         log.error("%s", error)

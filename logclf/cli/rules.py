@@ -59,6 +59,7 @@ def test_command(paths: tuple[Path, ...]) -> int:
     from ..rulecheck import check_files, failed_examples
     from ..rules import RuleSet
     from ..taxonomy import DEFAULT
+    from ..topology import behind
 
     files = _files(paths)
     own, problems = check_files(files, DEFAULT)
@@ -66,7 +67,7 @@ def test_command(paths: tuple[Path, ...]) -> int:
     ids = frozenset(rule.id for rule in own)
     # One's own rules come before the packs, as in a stream; a pack that is tested itself stays in its place.
     rest = [rule for rule in shipped if rule.id not in ids]
-    rules = shipped if {path.resolve() for path in files} <= set(resources.packs()) else [*own, *rest]
+    rules = shipped if {path.resolve() for path in files} <= set(resources.packs()) else [*own, *behind(rest)]
     examples = sum(len(rule.spec.examples.match) + len(rule.spec.examples.no_match) for rule in own)
     if not problems:
         problems = list(failed_examples(RuleSet(rules), ids))

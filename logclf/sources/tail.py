@@ -126,7 +126,7 @@ class TailSource:
         stop: Stop,
         *,
         follow: bool = True,
-        begin: Begin = Begin(),  # noqa: B008  (frozen)
+        begin: Begin = Begin(),
         store: CheckpointStore | None = None,
         wait: float = 0.05,
     ) -> None:
@@ -281,7 +281,12 @@ class TailSource:
             for entry in entries:
                 about = entry.stat(follow_symlinks=False)
                 identity = (about.st_dev, about.st_ino)
-                if entry.path != path and identity in waiting and identity not in self._files and entry.is_file(follow_symlinks=False):
+                if (
+                    entry.path != path
+                    and identity in waiting
+                    and identity not in self._files
+                    and entry.is_file(follow_symlinks=False)
+                ):
                     descriptor = open_regular(entry.path)
                     known = self.store.find(*identity)
                     # another file may have got the inode of one that was deleted: it is none of ours
