@@ -76,7 +76,7 @@ def batch_of(lines: Sequence[str | bytes], source: str = "", path: str | None = 
 
 
 def _bytes_of(line: str) -> bytes:
-    """Text as UTF-8; what Python could not decode becomes the bytes it was, any other lone surrogate a question mark."""
+    """Text as UTF-8; what Python could not decode becomes the bytes it was, other lone surrogates a question mark."""
     try:
         return line.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

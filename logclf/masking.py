@@ -129,7 +129,7 @@ class Work(NamedTuple):
         edges[ends] -= 1
         covered = np.cumsum(edges[:-1], dtype=np.int8) > 0
         for column in (self.keep, self.digit, self.hexadecimal, self.word):
-            column &= ~covered
+            column[covered] = False
         self.keep[starts] = True
         self.out[starts] = code
 

@@ -582,9 +582,8 @@ def _anchored_at_edges(node: Node, first: bool, last: bool) -> bool:
             return all(_anchored_at_edges(branch, first, last) for branch in branches)
         case Capture(part):
             return _anchored_at_edges(part, first, last)
-        case Repeat(part, least, most):
-            once = most == 1
-            return _anchored_at_edges(part, first and once, last and once)
+        case Repeat(part, _, most):
+            return _anchored_at_edges(part, first and most == 1, last and most == 1)
     return True
 
 

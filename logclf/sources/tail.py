@@ -130,7 +130,7 @@ class TailSource:
         store: CheckpointStore | None = None,
         wait: float = 0.05,
     ) -> None:
-        self._paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100  (keeps links, unlike resolve)
+        self._paths = [os.path.abspath(path) for path in paths]
         self._make_decoder, self._stop = decoder, stop
         self._follow, self._begin, self._wait = follow, begin, wait
         self.store = store
@@ -218,8 +218,8 @@ class TailSource:
     def _matches(self) -> Iterator[str]:
         for path in self._paths:
             if glob.has_magic(path):
-                yield from (found for found in sorted(glob.glob(path, recursive=True)) if os.path.isfile(found))  # noqa: PTH113
-            elif os.path.exists(path):  # noqa: PTH110
+                yield from (found for found in sorted(glob.glob(path, recursive=True)) if os.path.isfile(found))
+            elif os.path.exists(path):
                 yield path
 
     def _scan(self, first: bool = False) -> None:
@@ -228,7 +228,7 @@ class TailSource:
         named: set[tuple[int, int]] = set()
         for path in self._matches():
             try:
-                about = os.stat(path)  # noqa: PTH116
+                about = os.stat(path)
                 identity = (about.st_dev, about.st_ino)
                 named.add(identity)
                 if identity not in self._files:
@@ -248,7 +248,7 @@ class TailSource:
 
     def _add(self, path: str, first: bool) -> None:
         if first and self.store:
-            self._add_rotated(path)
+            self._add_rotated(path, self.store)
         descriptor = open_regular(path)
         about = os.fstat(descriptor)
         if (about.st_dev, about.st_ino) in self._files:
@@ -271,10 +271,9 @@ class TailSource:
             return 0
         return known.offset
 
-    def _add_rotated(self, path: str) -> None:
+    def _add_rotated(self, path: str, store: CheckpointStore) -> None:
         """What was read under this name and has been renamed within its directory since: its rest comes first."""
-        assert self.store is not None
-        waiting = {(known.device, known.inode) for known in self.store.known_at(shown_path(path))}
+        waiting = {(known.device, known.inode) for known in store.known_at(shown_path(path))}
         if not waiting:
             return
         with os.scandir(os.path.dirname(path)) as entries:
@@ -288,7 +287,7 @@ class TailSource:
                     and entry.is_file(follow_symlinks=False)
                 ):
                     descriptor = open_regular(entry.path)
-                    known = self.store.find(*identity)
+                    known = store.find(*identity)
                     # another file may have got the inode of one that was deleted: it is none of ours
                     if known is None or known.offset == about.st_size or not _same_file(descriptor, known):
                         os.close(descriptor)
@@ -408,6 +407,6 @@ class Watch:
 
 def _existing(directory: str) -> str:
     """The directory, or the nearest one above a glob in it that exists."""
-    while glob.has_magic(directory) or not os.path.isdir(directory):  # noqa: PTH112
+    while glob.has_magic(directory) or not os.path.isdir(directory):
         directory = os.path.dirname(directory)
     return directory

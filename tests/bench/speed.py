@@ -108,7 +108,7 @@ def events(log: Path) -> None:
     rng = random.Random(3)
     with tempfile.NamedTemporaryFile(suffix=".ndjson") as file:
         count = 0
-        for line in log.read_bytes().splitlines()[:300_000]:
+        for line in itertools.islice(itertools.cycle(log.read_bytes().splitlines()[:300_000]), 1_000_000):
             event = {
                 "timestamp": "2024-05-01T10:00:00.123456Z",
                 "host": f"node-{rng.randrange(40)}.example.net",
