@@ -42,6 +42,7 @@ LEVEL, NUMBER, WORD = range(3)
 ZEROED = bytes.maketrans(b"123456789", b"000000000")
 LONGEST_SHAPE = 1024  # longer lines are looked at each time
 SHAPES_BUDGET = 24 << 20
+MOST_SCOPES = 4
 MOST_SPECIAL = 20_000
 LEVEL_BITS = 3
 LEVEL_MASK = (1 << LEVEL_BITS) - 1
@@ -138,7 +139,7 @@ class RuleSet:
     def scan(self, batch: Batch) -> Scan:
         """Find winners, levels and numbers of a batch's messages."""
         scope = self._scope(batch.source, batch.path)
-        memory = self._shapes.setdefault(b"" if scope is None else scope.tobytes(), Memory(SHAPES_BUDGET))
+        memory = self._memory(b"" if scope is None else scope.tobytes())
         shapes = batch.text.translate(ZEROED).split(b"\n")
         found = memory.find(shapes)
         if None in found:
@@ -234,7 +235,7 @@ class RuleSet:
             rules: set[int] = set()
             for word in present:
                 for position, also in self._uses[word]:
-                    if position not in rules and all(any(other in text for other in others) for others in also):
+                    if position not in rules and _has_each(text, also):
                         rules.add(position)
             found[line] = sorted(rules if applies is None else rules & applies)
         return found
@@ -254,6 +255,14 @@ class RuleSet:
         if position not in self._judges:
             self._judges[position] = Judge(self.rules[position])
         return self._judges[position]
+
+    def _memory(self, scope: bytes) -> Memory:
+        """The shapes of lines to which the same rules apply; of few such scopes, so that memory stays bounded."""
+        if scope not in self._shapes:
+            if len(self._shapes) >= MOST_SCOPES:
+                del self._shapes[next(iter(self._shapes))]
+            self._shapes[scope] = Memory(SHAPES_BUDGET)
+        return self._shapes[scope]
 
     def _forget(self) -> None:
         """Start anew: more shapes than can be kept have something special about them."""
@@ -283,6 +292,17 @@ class RuleSet:
                 applies[position] = _globbed(source, where.source) and _globbed(path or "", where.path)
             self._scopes[key] = None if applies.all() else applies
         return self._scopes[key]
+
+
+def _has_each(text: bytes, also: tuple[tuple[bytes, ...], ...]) -> bool:
+    """Whether the text has a word of each set. Plain loops: generators would double what a new shape costs."""
+    for words in also:
+        for word in words:
+            if word in text:
+                break
+        else:
+            return False
+    return True
 
 
 def _globbed(value: str, globs: Sequence[str]) -> bool:
