@@ -41,7 +41,9 @@ class Classifier:
         from .topology import build_cascade  # the one place that reads files; a Classifier made by hand needs none
 
         return cls(
-            build_cascade([Path(path) for path in rules], None if model is None else str(model), routes, taxonomy)
+            build_cascade(
+                [Path(path) for path in rules], None if model is None else str(model), routes, taxonomy=taxonomy
+            )
         )
 
     def classify(self, lines: Iterable[str | bytes], source: str = "", path: str | None = None) -> list[Verdict]:

@@ -139,7 +139,7 @@ class Decoder:
     """Blocks of lines → batches, with one origin for all of them.
 
     forms: which forms are looked for; a line that is none of them is text. message_keys: where a JSON event's message
-    is looked for, in order; an event that has none of them is its own message.
+    is looked for, in order; an event that has none of them is its own message. counts: to share among decoders.
     """
 
     def __init__(
@@ -149,8 +149,9 @@ class Decoder:
         forms: frozenset[str] = ALL_FORMS,
         message_keys: Sequence[str] = MESSAGE_KEYS,
         max_line: int = MAX_LINE,
+        counts: DecodeCounts | None = None,
     ) -> None:
-        self.counts = DecodeCounts()
+        self.counts = counts if counts is not None else DecodeCounts()
         self._source, self._path, self._forms = source, None if path is None else shown_path(path), forms
         self._framer = Framer(max_line)
         self._reader = EventReader(message_keys)

@@ -63,17 +63,17 @@ def behind(shipped: Iterable[Rule]) -> list[Rule]:
 
 
 def model_directory(name: str) -> Path:
-    """Where a model lies: a directory by its path, else a shipped model by its name.
+    """Where a model lies: a shipped model by its name, else a directory by its path (`./default` for one so named).
 
     Raises:
         ArtifactError: neither.
     """
     path = Path(name)
-    if path.is_dir():
-        return path
     shipped = resources.MODELS / name
     if path.name == name and shipped.is_dir():
         return shipped
+    if path.is_dir():
+        return path
     known = ", ".join(sorted(found.name for found in resources.MODELS.iterdir() if found.is_dir()))
     raise ArtifactError(f"no model {name!r}: neither a directory nor a shipped model ({known})")
 
@@ -82,6 +82,7 @@ def build_cascade(
     rules: Iterable[Path] = (),
     model: str | None = "default",
     routes: Iterable[Route] = (),
+    packs: bool = True,
     taxonomy: Taxonomy = DEFAULT,
 ) -> Cascade:
     """The cascade for a stream: rules, memory and, unless `model` is None, the model of that name or path."""
@@ -92,4 +93,4 @@ def build_cascade(
         if strangers:
             raise ArtifactError(f"model {found.version} gives labels that this taxonomy lacks: {sorted(strangers)}")
         stages.append(found)
-    return Cascade(taxonomy, build_rules(rules, taxonomy=taxonomy), stages, routes)
+    return Cascade(taxonomy, build_rules(rules, packs, taxonomy), stages, routes)

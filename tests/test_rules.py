@@ -62,7 +62,17 @@ LINES = st.one_of(
     WORDS.map(str.encode),
     st.binary(max_size=40).map(lambda data: data.replace(b"\n", b"")),
     st.tuples(WORDS, st.binary(max_size=6)).map(lambda both: (both[0].encode() + both[1]).replace(b"\n", b"")),
-    st.sampled_from([b"", b"\x00", b"\xff\xfe error", b"error\r", b"x" * 3000 + b" error 404", b"status=404"]),
+    st.sampled_from(
+        [
+            b"y" * (1 << 20) + b" error 404",
+            b"",
+            b"\x00",
+            b"\xff\xfe error",
+            b"error\r",
+            b"x" * 3000 + b" error 404",
+            b"status=404",
+        ]
+    ),
 )
 ATOMS = st.sampled_from(
     [

@@ -13,7 +13,7 @@ import pytest
 
 from logclf.batch import Classified, VerdictTable
 from logclf.encoding import Encoder
-from logclf.errors import ConfigError, OutputError
+from logclf.errors import ConfigError, OutputClosedError, OutputError
 from logclf.sinks import DescriptorSink, open_output, write_all
 from logclf.taxonomy import DEFAULT, Severity
 
@@ -63,7 +63,7 @@ def test_nothing_to_write_writes_nothing() -> None:
 def test_a_reader_that_has_gone() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    with pytest.raises(BrokenPipeError):
+    with pytest.raises(OutputClosedError):
         write_all(writer, b"x", "stdout")
     os.close(writer)
 

@@ -54,4 +54,4 @@ def filter_command(
     cascade = build_cascade(rules, model_name(model))
     stop.on_signals()
     tally = run(PipeSource(0, decoder, stop), cascade, DescriptorSink(1, Encoder(cascade.table)))
-    log.info("%s", summary(tally, cascade.table))
+    log.info("%s", summary(tally, cascade.table, decoder.counts))

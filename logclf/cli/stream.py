@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from ..batch import VerdictTable
+    from ..decoding import DecodeCounts
     from ..pipeline import Tally
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -72,15 +73,18 @@ def model_name(text: str) -> str | None:
     return None if text == "none" else text
 
 
-def summary(tally: Tally, table: VerdictTable) -> str:
+def summary(tally: Tally, table: VerdictTable, counts: DecodeCounts) -> str:
     """The line that closes a run."""
     seconds = max(time.monotonic() - tally.started, 1e-9)
     stages = tally.by("stage", table)
     names = {"rules": "rules", "model": "model", "llm": "llm", "none": "unclassified"}
     shares = ", ".join(f"{name} {share(stages[stage], tally.lines)}" for stage, name in names.items() if stages[stage])
     memory = share(tally.remembered(table), tally.lines)
-    return f"{tally.lines:,} lines in {seconds:,.1f} s, {tally.lines / seconds:,.0f} lines/s" + (
-        f": {shares}; from memory {memory}" if tally.lines else ""
+    oddities = {"cut": counts.truncated, "not UTF-8": counts.invalid_utf8, "broken JSON": counts.broken_json}
+    return (
+        f"{tally.lines:,} lines in {seconds:,.1f} s, {tally.lines / seconds:,.0f} lines/s"
+        + (f": {shares}; from memory {memory}" if tally.lines else "")
+        + "".join(f"; {count:,} {what}" for what, count in oddities.items() if count)
     )
 
 

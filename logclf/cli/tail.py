@@ -66,7 +66,7 @@ def tail_command(
         raise click.UsageError("--pretty is for the terminal, -o for JSON lines: choose one")
     # The engine (numpy, Hyperscan) takes 0.1 s to import, which --help and usage errors need not pay.
     from ..checkpoint import CheckpointStore
-    from ..decoding import Decoder
+    from ..decoding import DecodeCounts, Decoder
     from ..encoding import Encoder
     from ..pipeline import Sink, Tally, run
     from ..pretty import PrettySink
@@ -76,10 +76,10 @@ def tail_command(
     from ..topology import build_cascade
 
     names = keys(message_keys)
-    stop = Stop()
+    stop, counts = Stop(), DecodeCounts()
 
     def decoder(path: str) -> Decoder:
-        return Decoder(source or Path(path).name, path, message_keys=names)
+        return Decoder(source or Path(path).name, path, message_keys=names, counts=counts)
 
     where = Begin(at_end=begin == "end", last_lines=lines or 0)
     tailed = TailSource(files, decoder, stop, follow=follow, begin=where, wait=flush_ms / 1000)
@@ -98,5 +98,5 @@ def tail_command(
     try:
         run(tailed, cascade, sink, tally)
     finally:
-        log.info("%s", summary(tally, cascade.table))
+        log.info("%s", summary(tally, cascade.table, counts))
     return 130 if stop.signal == signal.SIGINT else 0
