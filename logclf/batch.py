@@ -92,6 +92,17 @@ def line_starts(text: bytes) -> NDArray[np.int64]:
 
 
 @dataclass(slots=True)
+class DecodeCounts:
+    """What was odd about the lines that went through."""
+
+    lines: int = 0
+    bytes: int = 0
+    truncated: int = 0
+    invalid_utf8: int = 0
+    broken_json: int = 0
+
+
+@dataclass(slots=True)
 class Classified:
     """A batch's verdicts: one code a line, and by line the fields that rules captured."""
 

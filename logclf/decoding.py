@@ -8,18 +8,14 @@ of one form costs a call or two per block. Whatever cannot be decoded goes on as
 from __future__ import annotations
 
 import codecs
-import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
 import numpy as np
 
-from .batch import Batch, line_starts, shown_path
-from .errors import ConfigError
-from .signals import SYSLOG
-from .taxonomy import LEVELS, Severity
+from .batch import Batch, DecodeCounts, line_starts, shown_path
+from .cri import CriJoiner, Row, cri_parts, maybe_cri
+from .events import NOT_EVENTS, EventReader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,33 +28,7 @@ ALL_FORMS = frozenset((TEXT, JSON, CRI))
 EVENT_FORMS = frozenset((TEXT, JSON))  # one line in, one event out: nothing is joined
 
 MESSAGE_KEYS = ("message", "log", "msg", "body", "MESSAGE")
-LEVEL_KEYS = tuple("level severity lvl levelname log_level loglevel severityText severity_text PRIORITY".split())
 MAX_LINE = 1 << 20
-
-LEVEL_NAMES: dict[str, int] = {
-    name: LEVELS[severity]
-    for severity, names in {
-        Severity.TRACE: "trace verbose finest finer silly",
-        Severity.DEBUG: "debug fine dbg",
-        Severity.INFO: "info information informational notice log config",
-        Severity.WARN: "warn warning",
-        Severity.ERROR: "error err severe failure",
-        Severity.FATAL: "fatal critical crit alert emerg emergency panic dpanic",
-    }.items()
-    for name in names.split()
-}
-BUNYAN_LEVELS = {step * 10: level for step, level in enumerate(range(1, 7), 1)}  # 10 is trace, 60 is fatal
-
-
-@dataclass(slots=True)
-class DecodeCounts:
-    """What was odd about the lines that went through."""
-
-    lines: int = 0
-    bytes: int = 0
-    truncated: int = 0
-    invalid_utf8: int = 0
-    broken_json: int = 0
 
 
 class Block(NamedTuple):
@@ -66,15 +36,6 @@ class Block(NamedTuple):
 
     text: bytes
     cut: dict[int, int]
-
-
-class Row(NamedTuple):
-    """One line of a block of mixed forms: its message, its event if it has one, the level that the event states."""
-
-    message: bytes
-    event: bytes | None
-    level: int
-    flaw: dict[str, object]
 
 
 class Framer:
@@ -183,7 +144,7 @@ class Decoder:
         self.counts.bytes += len(text) + 1
         self.counts.truncated += len(cut)
         flaws: Flaws = {number: {"truncated": True, "raw_bytes": size} for number, size in cut.items()}
-        cri = CRI in self._forms and (self._joiner.pending > 0 or _maybe_cri(text))
+        cri = CRI in self._forms and (self._joiner.pending > 0 or maybe_cri(text))
         sizes = _sizes(text, cut) if cri else None  # as they were read, before anything is replaced
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
@@ -283,197 +244,3 @@ def _count_first(text: bytes, starts: Integers, char: int) -> int:
 
 
 # What msgspec raises for lines that are no events; the last for an event nested deeper than Python's stack.
-NOT_EVENTS = (msgspec.DecodeError, RecursionError)
-
-
-class EventReader:
-    """Messages and levels of JSON events, without decoding the rest of them.
-
-    Raises:
-        ConfigError: a message key that cannot be looked for.
-    """
-
-    def __init__(self, message_keys: Sequence[str]) -> None:
-        keys = list(dict.fromkeys((*message_keys, *LEVEL_KEYS)))
-        self._message_count = len(dict.fromkeys(message_keys))
-        self._fields = [f"key{number}" for number in range(len(keys))]
-        try:
-            shape = msgspec.defstruct(
-                "Event",
-                [(name, Any, None) for name in self._fields],
-                rename=dict(zip(self._fields, keys, strict=True)),
-                gc=False,
-            )
-        except ValueError as error:
-            raise ConfigError(f"message keys {list(message_keys)}: {error}") from error
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(shape)
-        self._first = operator.attrgetter(self._fields[0])
-        self._all = operator.attrgetter(*self._fields)
-        self._level_values = operator.attrgetter(*(self._fields[keys.index(key)] for key in LEVEL_KEYS))
-        self._unstated = (None,) * len(LEVEL_KEYS)
-
-    def read(self, text: bytes) -> list[Any]:
-        """One event a line; every line begins with a brace.
-
-        Raises:
-            msgspec.DecodeError, RecursionError: a line is not one JSON object, or the whole must be read line by line.
-        """
-        starts = line_starts(text)
-        ends = np.append(starts[1:] - 2, len(text) - 1)
-        # The decoder minds values, not lines: one could go on in the next line, and a line could hold two. Neither can
-        # be where every line ends with a brace and there are as many values as lines.
-        if not (np.frombuffer(text, np.uint8)[ends] == ord("}")).all():
-            raise msgspec.DecodeError("a line does not end with its object")
-        events: list[Any] = self._decoder.decode_lines(text)
-        if len(events) != len(starts):
-            raise msgspec.DecodeError("more than one object in a line")
-        return events
-
-    def read_each(self, lines: Sequence[bytes | None]) -> list[Any | None]:
-        """An event where a line is one, else None; by halves, so that few bad lines cost few extra calls."""
-        wanted = [line for line in lines if line is not None]
-        found = iter(self._halves(wanted))
-        return [next(found) if line is not None else None for line in lines]
-
-    def _halves(self, lines: Sequence[bytes]) -> list[Any | None]:
-        if len(lines) < 2:
-            return [self._read_one(line) for line in lines]
-        try:
-            return self.read(b"\n".join(lines))
-        except NOT_EVENTS:
-            middle = len(lines) // 2
-            return self._halves(lines[:middle]) + self._halves(lines[middle:])
-
-    def _read_one(self, line: bytes) -> Any | None:
-        try:
-            return self._decoder.decode(line)
-        except NOT_EVENTS:
-            return None
-
-    def messages(self, found: Sequence[Any], events: Sequence[bytes | None]) -> bytes:
-        """The events' messages, one to a line; line breaks within one become blanks."""
-        texts: list[Any] = list(map(self._first, found))
-        if set(map(type, texts)) != {str}:
-            for number, text in enumerate(texts):
-                if type(text) is not str:
-                    texts[number] = self._other_message(found[number], events[number])
-        joined = "\n".join(texts)
-        if joined.count("\n") != len(texts) - 1:
-            joined = "\n".join([text.rstrip("\r\n").replace("\n", " ") if "\n" in text else text for text in texts])
-        return joined.encode()
-
-    def _other_message(self, event: Any, raw: bytes | None) -> str:
-        """Under another key, or no string at all: then its JSON text."""
-        for value in self._all(event)[: self._message_count]:
-            if isinstance(value, str):
-                return value
-            if value is not None:
-                return msgspec.json.encode(value).decode()
-        return (raw or b"").decode("utf-8", "replace")
-
-    def levels(self, found: Sequence[Any]) -> Integers:
-        """The severity number that each event states for itself, 0 where it states none."""
-        levels = np.zeros(len(found), np.int64)
-        for number, values in enumerate(map(self._level_values, found)):
-            if values != self._unstated:
-                levels[number] = next(filter(None, map(event_level, values)), 0)
-        return levels
-
-
-def event_level(value: object) -> int:
-    """A level field's meaning: a name, a syslog severity (0 to 7), or a bunyan/pino level (10 to 60); 0 if unknown."""
-    if isinstance(value, str):
-        known = LEVEL_NAMES.get(value)
-        if known is None:
-            known = LEVEL_NAMES.get(value.strip().lower(), 0)
-        return known or (event_level(int(value)) if value.isascii() and value.isdecimal() and len(value) < 3 else 0)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return SYSLOG[value] if 0 <= value < 8 else BUNYAN_LEVELS.get(value, 0)
-    return 0
-
-
-def _maybe_cri(text: bytes) -> bool:
-    """Whether a line may be in CRI format; those begin with the year."""
-    dated = not text.startswith(b"{") or b"\n2" in text
-    return dated and (b" stdout " in text or b" stderr " in text)
-
-
-def cri_parts(line: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
-    """Time, stream, tag and message of a container log line in CRI format, or None.
-
-    `2016-10-06T00:17:09.669794202Z stdout F message`
-    """
-    parts = line.split(b" ", 3)
-    if len(parts) < 3 or parts[1] not in (b"stdout", b"stderr") or parts[2].split(b":")[0] not in (b"F", b"P"):
-        return None
-    time = parts[0]
-    if len(time) < 20 or time[4:5] != b"-" or time[10:11] != b"T" or not time[:4].isdigit():
-        return None
-    return time, parts[1], parts[2], parts[3] if len(parts) == 4 else b""
-
-
-class Held:
-    """The pieces of one stream's line so far, and how long they were before the limit."""
-
-    def __init__(self, time: bytes) -> None:
-        self.time = time
-        self.pieces: list[bytes] = []
-        self.kept = self.length = 0
-        self.flaw: dict[str, object] = {}
-
-    def add(self, message: bytes, flaw: dict[str, object], limit: int) -> None:
-        self.length += len(message)
-        self.flaw = self.flaw | flaw
-        piece = message[: limit - self.kept]
-        if piece:  # a stream of empty pieces must not fill memory
-            self.pieces.append(piece)
-            self.kept += len(piece)
-
-
-class CriJoiner:
-    """Puts the pieces of long container lines together; holds at most one line's limit per stream.
-
-    `pending` is the number of bytes read since the first piece that is still held.
-    """
-
-    def __init__(self, max_line: int, path: str | None, counts: DecodeCounts) -> None:
-        self.pending = 0
-        self._max = max_line
-        self._path = path
-        self._counts = counts
-        self._held: dict[bytes, Held] = {}
-
-    def join(self, parts: tuple[bytes, bytes, bytes, bytes], size: int, flaw: dict[str, object]) -> Row | None:
-        """The line that this piece, read as `size` bytes, completes; None while more is to come."""
-        time, stream, tag, message = parts
-        held = self._held.setdefault(stream, Held(time))
-        held.add(message, flaw, self._max)
-        if tag.startswith(b"P"):
-            self.pending += size
-            return None
-        row = self._row(stream)
-        self.passed(size)
-        return row
-
-    def passed(self, size: int) -> None:
-        """A line went by; it counts while an earlier one waits for its end."""
-        self.pending = self.pending + size if self._held else 0
-
-    def flush(self) -> list[Row]:
-        """What is held when no more will come."""
-        rows = [self._row(stream) for stream in list(self._held)]
-        self.pending = 0
-        return rows
-
-    def _row(self, stream: bytes) -> Row:
-        held = self._held.pop(stream)
-        flaw = held.flaw
-        whole = held.kept == held.length
-        if not whole:
-            self._counts.truncated += 1
-            flaw = flaw | {"truncated": True, "raw_bytes": held.length}
-        message, _ = codecs.utf_8_decode(b"".join(held.pieces), "replace", whole)
-        members = {"message": message, "stream": stream.decode(), "time": held.time.decode("utf-8", "replace")}
-        if self._path is not None:
-            members["file"] = self._path
-        return Row(message.encode(), msgspec.json.encode(members), 0, flaw)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .patterns import DIGIT, LOWER, UPPER
+from .pattern_tree import DIGIT, LOWER, UPPER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

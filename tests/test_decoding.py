@@ -10,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logclf.batch import Batch
-from logclf.decoding import ALL_FORMS, EVENT_FORMS, MESSAGE_KEYS, TEXT, Block, Decoder, Framer, event_level
+from logclf.decoding import ALL_FORMS, EVENT_FORMS, MESSAGE_KEYS, TEXT, Block, Decoder, Framer
 from logclf.errors import ConfigError
+from logclf.events import event_level
 from logclf.taxonomy import LEVELS, Severity
 
 EXAMPLES = settings(max_examples=120, deadline=None)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from ..batch import VerdictTable
-    from ..decoding import DecodeCounts
+    from ..batch import DecodeCounts, VerdictTable
     from ..pipeline import Tally
 
 Command = TypeVar("Command", bound=Callable[..., Any])

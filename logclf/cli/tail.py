@@ -65,8 +65,9 @@ def tail_command(
     if pretty and output:
         raise click.UsageError("--pretty is for the terminal, -o for JSON lines: choose one")
     # The engine (numpy, Hyperscan) takes 0.1 s to import, which --help and usage errors need not pay.
+    from ..batch import DecodeCounts
     from ..checkpoint import CheckpointStore
-    from ..decoding import DecodeCounts, Decoder
+    from ..decoding import Decoder
     from ..encoding import Encoder
     from ..pipeline import Sink, Tally, run
     from ..pretty import PrettySink
