@@ -152,3 +152,9 @@ def normalize(text: str) -> str:
         pieces.append(char)
         previous = char
     return " ".join("".join(pieces).replace("_", " ").replace(".", " ").lower().split())
+
+
+def words(text: str) -> list[str]:
+    """The words of a text: runs of two or more letters, placeholders left out."""
+    bare = text.replace("<n>", " ").replace("<p>", " ")
+    return [word for word in "".join(char if char.isalpha() else " " for char in bare).split() if len(word) > 1]

@@ -3,9 +3,13 @@
 Two heads look at a text: one at its vector, one at its n-grams. Their log-probabilities are averaged and divided by a
 temperature fitted on held-out templates; below the threshold the model abstains and hands its best guess on.
 
+It abstains on unfamiliar text too, however sure it feels: a classifier that never saw a poem calls it a System
+Notification with great confidence. Familiar is what has a cosine of at least `familiarity` to a training text, and
+of whose words at least the share `known_words` was in the training texts.
+
 An artifact is a directory: `manifest.json` with the format's version, labels, encoder, training data's fingerprint,
-metrics and the SHA-256 of every other file; `weights.safetensors`; `tokenizer.json`. Nothing in it is a pickle, and
-nothing is used that does not verify.
+metrics and the SHA-256 of every other file; `weights.safetensors`; `tokenizer.json`; `vocabulary.txt`. Nothing in it is
+a pickle, and nothing is used that does not verify.
 """
 
 from __future__ import annotations
@@ -30,8 +34,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 FORMAT = 1
-MANIFEST, WEIGHTS, TOKENIZER = "manifest.json", "weights.safetensors", "tokenizer.json"
+MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+TOKENIZER, VOCABULARY = "tokenizer.json", "vocabulary.txt"
 MAX_FILE = 1 << 30
+BLOCK = 256  # texts compared with all training texts at a time
 
 
 class Manifest(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,6 +51,8 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
     temperature: float
     threshold: float
     files: dict[str, str]
+    familiarity: float = 0.0
+    known_words: float = 0.0
     training: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
 
@@ -53,12 +61,14 @@ class Heads(msgspec.Struct, frozen=True):
     """The fitted weights; n labels, d dimensions, w n-gram columns.
 
     dense: float32 (d, n) with bias (n,). ngrams: float32 (w, n) with bias (n,).
+    anchors: float32 (d, texts), the training texts' vectors; (d, 0) where familiarity is not asked for.
     """
 
     dense: Any
     dense_bias: Any
     ngrams: Any
     ngrams_bias: Any
+    anchors: Any
 
 
 class Model:
@@ -66,41 +76,69 @@ class Model:
 
     name = MODEL
 
-    def __init__(self, manifest: Manifest, encoder: Encoder, ngrams: NGrams, heads: Heads) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        encoder: Encoder,
+        ngrams: NGrams,
+        heads: Heads,
+        vocabulary: frozenset[str] = frozenset(),
+    ) -> None:
         self.manifest = manifest
         self.labels = tuple(manifest.labels)
         self.version = f"{manifest.name}@{manifest.version}"
-        self._encoder, self._ngrams, self._heads = encoder, ngrams, heads
+        self._encoder, self._ngrams, self._heads, self._vocabulary = encoder, ngrams, heads, vocabulary
 
     def probabilities(self, texts: Sequence[str]) -> Floats:
         """Calibrated probabilities of shape (len(texts), len(labels)); each row sums to 1."""
+        return self._probabilities(self._encoder.encode(texts), texts)
+
+    def _probabilities(self, vectors: Floats, texts: Sequence[str]) -> Floats:
         heads = self._heads
-        dense = log_softmax(self._encoder.encode(texts) @ heads.dense + heads.dense_bias)
+        dense = log_softmax(vectors @ heads.dense + heads.dense_bias)
         rows, columns, values = self._ngrams.encode(texts)
         sums = np.zeros((len(texts), len(self.labels)), np.float32)
         if len(rows):
-            # Rows ascend and every text has n-grams of its own, so groups are runs.
+            # Rows ascend, so the n-grams of a text are a run.
             starts = np.flatnonzero(np.diff(rows, prepend=-1))
-            sums[rows[starts]] = np.add.reduceat(
-                heads.ngrams[columns].astype(np.float32) * values[:, None], starts, axis=0
-            )
+            weighted = heads.ngrams[columns].astype(np.float32) * values[:, None]
+            sums[rows[starts]] = np.add.reduceat(weighted, starts, axis=0)
         sparse = log_softmax(sums + heads.ngrams_bias)
         return np.exp(log_softmax((dense + sparse) / np.float32(2 * self.manifest.temperature)))
+
+    def _familiar(self, vectors: Floats, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Which texts are of known words and near a training text; a block at a time, since every pair is looked at."""
+        known = np.array([self._known_words(text) >= self.manifest.known_words for text in texts], np.bool_)
+        anchors = self._heads.anchors
+        if not anchors.shape[1]:
+            return known
+        blocks = [vectors[start : start + BLOCK] @ anchors for start in range(0, len(vectors), BLOCK)]
+        near: NDArray[np.bool_] = np.concatenate([block.max(axis=1) >= self.manifest.familiarity for block in blocks])
+        return known & near
+
+    def _known_words(self, text: str) -> float:
+        """The share of a text's words that were in the training texts; 0 of no words."""
+        found = features.words(text)
+        return sum(word in self._vocabulary for word in found) / len(found) if found else 0.0
 
     def answer(self, novel: Sequence[Novel]) -> list[Answer | None]:
         """The cascade's question; None for templates with no words in them."""
         texts = [features.read(each.template).text for each in novel]
         try:
-            table = self.probabilities(texts)
+            vectors = self._encoder.encode(texts)
+            table, familiar = self._probabilities(vectors, texts), self._familiar(vectors, texts)
         except (ValueError, IndexError, MemoryError, RuntimeError) as error:
             raise StageError(f"{type(error).__name__}: {error}") from error
-        best = table.argmax(axis=1)
         return [
-            Answer(self.labels[label], float(row[label]), bool(row[label] >= self.manifest.threshold))
-            if has_words(text)
-            else None
-            for text, row, label in zip(texts, table, best.tolist(), strict=True)
+            self._answer(row, known) if has_words(text) else None
+            for text, row, known in zip(texts, table, familiar.tolist(), strict=True)
         ]
+
+    def _answer(self, row: Floats, familiar: bool) -> Answer:
+        label = int(row.argmax())
+        confidence = float(row[label])
+        sure = familiar and confidence >= self.manifest.threshold
+        return Answer(self.labels[label], confidence, sure, "low_confidence" if familiar else "unfamiliar")
 
 
 def has_words(text: str) -> bool:
@@ -133,6 +171,7 @@ def load_model(directory: Path) -> Model:
             weights["dense_bias"].astype(np.float32),
             weights["ngrams"],
             weights["ngrams_bias"].astype(np.float32),
+            _anchors(weights, manifest.familiarity),
         )
         ngrams = NGrams(weights["idf"].astype(np.float32))
         encoder = _encoder(manifest, weights, contents)
@@ -145,10 +184,21 @@ def load_model(directory: Path) -> Model:
         "ngrams": (ngrams.width, count),
         "ngrams_bias": (count,),
     }
+    if heads.anchors.shape[0] != encoder.dimensions and manifest.familiarity > 0:
+        raise ArtifactError(f"{directory}: anchors have {heads.anchors.shape[0]} dimensions, not {encoder.dimensions}")
     for name, shape in shapes.items():
         if weights[name].shape != shape:
             raise ArtifactError(f"{directory}: {name} has shape {weights[name].shape}, expected {shape}")
-    return Model(manifest, encoder, ngrams, heads)
+    vocabulary = frozenset(contents.get(VOCABULARY, b"").decode("utf-8", "replace").split())
+    return Model(manifest, encoder, ngrams, heads, vocabulary)
+
+
+def _anchors(weights: dict[str, Any], familiarity: float) -> Floats:
+    """The training texts' vectors, stored as int8 (texts, dimensions), as columns."""
+    if familiarity <= 0:
+        return np.zeros((0, 0), np.float32)
+    found: Floats = np.ascontiguousarray(weights["anchors"].T.astype(np.float32) / 127)
+    return found
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -58,7 +58,9 @@ def test_save_and_load_round_trip(artifact: Path) -> None:
     model = load_model(artifact)
     assert (model.name, model.version, model.labels) == ("model", "small@2.0", tuple(LABELS))
     given = weights()
-    heads = Heads(given["dense"], given["dense_bias"], given["ngrams"], given["ngrams_bias"])
+    heads = Heads(
+        given["dense"], given["dense_bias"], given["ngrams"], given["ngrams_bias"], np.zeros((0, 0), np.float32)
+    )
     direct = Model(manifest(), StaticEncoder(VECTORS, SCALES, tokenizer()), NGrams(given["idf"]), heads)
     texts = ["disk full", "", "on", "something else entirely"]
     np.testing.assert_array_equal(model.probabilities(texts), direct.probabilities(texts))
@@ -97,7 +99,7 @@ def test_numpy_gives_scikit_learns_probabilities() -> None:
     grams = linear.LogisticRegression(C=10).fit(table, truth)
     heads = Heads(
         dense.coef_.T.astype(np.float32), dense.intercept_.astype(np.float32),
-        grams.coef_.T.astype(np.float32), grams.intercept_.astype(np.float32),
+        grams.coef_.T.astype(np.float32), grams.intercept_.astype(np.float32), np.zeros((0, 0), np.float32),
     )  # fmt: skip
     mean = (dense.predict_log_proba(encoder.encode(texts)) + grams.predict_log_proba(table)) / 2 / 1.5
     expected = np.exp(mean) / np.exp(mean).sum(axis=1, keepdims=True)
@@ -127,7 +129,9 @@ def test_a_failing_encoder_is_a_failed_stage() -> None:
             raise RuntimeError("no memory left")
 
     given = weights()
-    heads = Heads(given["dense"], given["dense_bias"], given["ngrams"], given["ngrams_bias"])
+    heads = Heads(
+        given["dense"], given["dense_bias"], given["ngrams"], given["ngrams_bias"], np.zeros((0, 0), np.float32)
+    )
     with pytest.raises(StageError, match="RuntimeError: no memory left"):
         Model(manifest(), Broken(), NGrams(given["idf"]), heads).answer([Novel("x", b"x", "")])
 

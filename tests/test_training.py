@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from logclf import resources
+from logclf.cascade import Novel
 from logclf.encoders import NGrams, StaticEncoder
 from logclf.model import Manifest, load_model, save_model
 from logclf.training.fit import calibration_error, fit, fit_temperature, precision_threshold
@@ -50,13 +51,20 @@ def test_fit_save_load_agree(static: StaticEncoder, tmp_path: Path) -> None:
         "ngrams": heads.ngrams,
         "ngrams_bias": heads.ngrams_bias,
         "idf": fitted.idf,
+        "anchors": fitted.anchors,
     }
-    manifest = Manifest(1, "small", "0.1", list(fitted.labels), "static", fitted.temperature, fitted.threshold, {})
+    manifest = Manifest(
+        1, "small", "0.1", list(fitted.labels), "static", fitted.temperature, fitted.threshold, {}, fitted.familiarity
+    )
     save_model(tmp_path / "m", manifest, weights, {"tokenizer.json": static._tokenizer.to_str()})
     model = load_model(tmp_path / "m")
     table = model.probabilities(lines)
     assert np.allclose(table.sum(axis=1), 1, atol=1e-5)
     assert [model.labels[n] for n in table.argmax(axis=1)] == labels
+    answers = model.answer([Novel(text, b"", "") for text in (*lines[:20], "thy silver moon hath kissed mine eyes")])
+    assert all(answer and answer.sure for answer in answers[:20])
+    assert answers[20]
+    assert (answers[20].sure, answers[20].reason) == (False, "unfamiliar")
     assert NGrams(fitted.idf).width == 1 << 16
 
 

@@ -18,6 +18,8 @@ WIDTH = 1 << 16
 DENSE_C = 10.0
 NGRAMS_C = 30.0
 FOLDS = 5
+# Of texts of systems that were held out, this share is taken for too far from all that is known to be answered.
+UNFAMILIAR = 0.25
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Fitted:
     heads: Heads
     temperature: float
     threshold: float
+    familiarity: float
+    anchors: NDArray[np.int8]
     metrics: dict[str, Any]
 
 
@@ -60,7 +64,7 @@ def fit(
     """Fit both heads on everything; temperature and threshold on predictions for groups that were held out.
 
     groups: what must not be split between training and held-out data, such as the system that a template is from.
-    target_precision: the threshold is the lowest at which held-out answers reach it.
+    target_precision: the threshold is the lowest at which held-out answers to familiar texts reach it.
     """
     from sklearn.model_selection import GroupKFold
 
@@ -69,17 +73,29 @@ def fit(
     idf = inverse_document_frequency(texts)
     found = features_of(texts, encoder, NGrams(idf))
     scores = np.zeros((len(texts), len(names)))
+    nearness = np.zeros(len(texts), np.float32)
     folds = min(FOLDS, len(set(groups)))
     for train, held_out in GroupKFold(folds).split(found.dense, truth, groups):
         dense, sparse = _fit_heads(found, truth, train)
         scores[held_out] = _scores(dense, sparse, found, held_out)
+        nearness[held_out] = nearest(found.dense[held_out], found.dense[train])
     temperature = fit_temperature(scores, truth)
     table = np.exp(log_softmax((scores / temperature).astype(np.float32)))
-    threshold = precision_threshold(table, truth, target_precision)
+    familiarity = float(np.round(np.quantile(nearness, UNFAMILIAR), 3))
+    familiar = nearness >= familiarity
+    threshold = precision_threshold(table[familiar], truth[familiar], target_precision)
     dense, sparse = _fit_heads(found, truth, np.arange(len(texts)))
     (dense_weights, dense_bias), (sparse_weights, sparse_bias) = _softmax_weights(dense), _softmax_weights(sparse)
-    heads = Heads(dense_weights, dense_bias, sparse_weights.astype(np.float16), sparse_bias)
-    return Fitted(names, idf, heads, temperature, threshold, describe(table, truth, names, threshold))
+    heads = Heads(dense_weights, dense_bias, sparse_weights.astype(np.float16), sparse_bias, found.dense.T)
+    anchors = np.round(found.dense * 127).astype(np.int8)
+    metrics = describe(table, truth, names, threshold, familiar)
+    return Fitted(names, idf, heads, temperature, threshold, familiarity, anchors, metrics)
+
+
+def nearest(vectors: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The cosine of each vector to the nearest of the others; all of length 1."""
+    blocks = [(vectors[start : start + 256] @ others.T).max(axis=1) for start in range(0, len(vectors), 256)]
+    return np.concatenate(blocks)
 
 
 def _fit_heads(found: Features, truth: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[Any, Any]:
@@ -128,14 +144,18 @@ def precision_threshold(table: NDArray[np.float32], truth: NDArray[np.int64], ta
 
 
 def describe(
-    table: NDArray[np.float32], truth: NDArray[np.int64], names: Sequence[str], threshold: float
+    table: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    names: Sequence[str],
+    threshold: float,
+    familiar: NDArray[np.bool_],
 ) -> dict[str, Any]:
     """Figures of held-out predictions, for the manifest and the card."""
     from sklearn.metrics import f1_score
 
     best, sureness = table.argmax(axis=1), table.max(axis=1)
     right = best == truth
-    answered = sureness >= threshold
+    answered = (sureness >= threshold) & familiar
     per_label = f1_score(truth, best, average=None, labels=np.arange(len(names)))
     return {
         "templates": len(truth),
