@@ -141,7 +141,8 @@ class VerdictTable:
     def answer(self, label: str, confidence: float, stage: str, model: str | None, cached: bool = False) -> int:
         """The base code of a model's or LLM's answer."""
         severity = self.taxonomy.severity(label).name
-        return self.code(Verdict(label, severity, stage, round(confidence, 2), model=model, cached=cached))
+        rounded = min(round(confidence, 2), 0.99)  # only a rule is certain
+        return self.code(Verdict(label, severity, stage, rounded, model=model, cached=cached))
 
     def unclassified(
         self,
