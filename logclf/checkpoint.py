@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -26,7 +27,7 @@ class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str
     device: int
     inode: int
-    offset: int
+    offset: Annotated[int, msgspec.Meta(ge=0)]
     fingerprint: str
 
 

@@ -14,6 +14,8 @@ from .batch import Batch, Verdict, line_starts
 from .cascade import Cascade, Route
 from .taxonomy import DEFAULT, Taxonomy
 
+SLICE = 4096  # lines at a time, so that memory does not grow with what is asked
+
 
 class Classifier:
     """Labels lines. Remembers the templates it has seen, so keep one rather than making one per call.
@@ -54,11 +56,14 @@ class Classifier:
         """
         if isinstance(lines, (str, bytes)):
             raise TypeError("classify takes a list of lines; for one line write classify([line])[0]")
-        batch = batch_of(list(lines), source, path)
-        if batch is None:
-            return []
-        classified = self._cascade.classify(batch)
-        return list(map(self._cascade.table.verdicts.__getitem__, classified.codes.tolist()))
+        everything = list(lines)
+        verdicts: list[Verdict] = []
+        for start in range(0, len(everything), SLICE):
+            batch = batch_of(everything[start : start + SLICE], source, path)
+            if batch is not None:
+                codes = self._cascade.classify(batch).codes.tolist()
+                verdicts += map(self._cascade.table.verdicts.__getitem__, codes)
+        return verdicts
 
     def fields(self, line: str | bytes, source: str = "", path: str | None = None) -> dict[str, object]:
         """What the rule that wins this line captures from it; {} where none does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -107,15 +108,20 @@ def _ip(text: str) -> str:
         return text
 
 
-def _number(kind: type[int] | type[float]) -> Callable[[str], object]:
-    def convert(text: str) -> object:
-        try:
-            return kind(text)
-        except ValueError:
-            return text
+def _integer(text: str) -> object:
+    """A number of up to 18 digits, which every JSON reader takes whole."""
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else text
 
-    return convert
+
+def _float(text: str) -> object:
+    """A finite number in plain notation."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return value if math.isfinite(value) and "_" not in text else text
 
 
 # A captured text that is not of its declared type stays text: the line matched, and its words are worth keeping.
-CONVERTERS: dict[str, Callable[[str], object]] = {"str": str, "int": _number(int), "float": _number(float), "ip": _ip}
+CONVERTERS: dict[str, Callable[[str], object]] = {"str": str, "int": _integer, "float": _float, "ip": _ip}

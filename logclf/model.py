@@ -37,7 +37,7 @@ FORMAT = 1
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 TOKENIZER, VOCABULARY = "tokenizer.json", "vocabulary.txt"
 MAX_FILE = 1 << 30
-BLOCK = 256  # texts compared with all training texts at a time
+BLOCK = 256  # texts at a time: each is compared with all training texts
 
 
 class Manifest(msgspec.Struct, forbid_unknown_fields=True):
@@ -107,13 +107,12 @@ class Model:
         return np.exp(log_softmax((dense + sparse) / np.float32(2 * self.manifest.temperature)))
 
     def _familiar(self, vectors: Floats, texts: Sequence[str]) -> NDArray[np.bool_]:
-        """Which texts are of known words and near a training text; a block at a time, since every pair is looked at."""
+        """Which texts are of known words and near a training text."""
         known = np.array([self._known_words(text) >= self.manifest.known_words for text in texts], np.bool_)
         anchors = self._heads.anchors
         if not anchors.shape[1]:
             return known
-        blocks = [vectors[start : start + BLOCK] @ anchors for start in range(0, len(vectors), BLOCK)]
-        near: NDArray[np.bool_] = np.concatenate([block.max(axis=1) >= self.manifest.familiarity for block in blocks])
+        near: NDArray[np.bool_] = (vectors @ anchors).max(axis=1) >= self.manifest.familiarity
         return known & near
 
     def _known_words(self, text: str) -> float:
@@ -122,7 +121,10 @@ class Model:
         return sum(word in self._vocabulary for word in found) / len(found) if found else 0.0
 
     def answer(self, novel: Sequence[Novel]) -> list[Answer | None]:
-        """The cascade's question; None for templates with no words in them."""
+        """The cascade's question; None for templates with no words in them. In blocks, so that memory stays bounded."""
+        return [answer for at in range(0, len(novel), BLOCK) for answer in self._answers(novel[at : at + BLOCK])]
+
+    def _answers(self, novel: Sequence[Novel]) -> list[Answer | None]:
         texts = [features.read(each.template).text for each in novel]
         try:
             vectors = self._encoder.encode(texts)
@@ -186,6 +188,8 @@ def load_model(directory: Path) -> Model:
     }
     if heads.anchors.shape[0] != encoder.dimensions and manifest.familiarity > 0:
         raise ArtifactError(f"{directory}: anchors have {heads.anchors.shape[0]} dimensions, not {encoder.dimensions}")
+    if not all(np.isfinite(weights[name]).all() for name in shapes):
+        raise ArtifactError(f"{directory}: weights that are no numbers")
     for name, shape in shapes.items():
         if weights[name].shape != shape:
             raise ArtifactError(f"{directory}: {name} has shape {weights[name].shape}, expected {shape}")
@@ -220,6 +224,8 @@ def read_manifest(directory: Path) -> Manifest:
         manifest = msgspec.convert(found, Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{path}: not a model manifest: {error}") from error
+    if not 0 <= manifest.threshold <= 1 or len(set(manifest.labels)) < len(manifest.labels):
+        raise ArtifactError(f"{path}: threshold {manifest.threshold} or labels {manifest.labels} make no sense")
     strangers = [name for name in manifest.files if Path(name).name != name or name == MANIFEST]
     if strangers or WEIGHTS not in manifest.files:
         raise ArtifactError(f"{path}: names unexpected files: {sorted(manifest.files)}")

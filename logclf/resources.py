@@ -35,4 +35,4 @@ def rule_files(paths: list[Path]) -> list[Path]:
             found.append(path)
         else:
             raise ConfigError("no such rule file or directory", str(path))
-    return found
+    return list({path.resolve(): path for path in found}.values())  # a file that is named twice is read once

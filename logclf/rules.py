@@ -24,6 +24,7 @@ import numpy as np
 
 from .batch import Batch, line_starts
 from .judging import Captures, Judge, Span
+from .masking import LONGEST_KEY, key
 from .matching import CompiledCache, Hits, compile_patterns, literal
 from .memory import Memory
 from .rulefile import Rule, Where
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
 NO_RULE = -1
 LEVEL, NUMBER, WORD = range(3)
 ZEROED = bytes.maketrans(b"123456789", b"000000000")
-LONGEST_SHAPE = 1024  # longer lines are looked at each time
-SHAPES_BUDGET = 24 << 20
-MOST_SCOPES = 4
+LONGEST_SHAPE = LONGEST_KEY  # longer ones are remembered by their beginning and a digest
+SHAPES_BUDGET = 16 << 20
+MOST_SCOPES = 3
 MOST_SPECIAL = 20_000
 LEVEL_BITS = 3
 LEVEL_MASK = (1 << LEVEL_BITS) - 1
@@ -129,6 +130,8 @@ class RuleSet:
         scope = self._scope(batch.source, batch.path)
         memory = self._memory(b"" if scope is None else scope.tobytes())
         shapes = batch.text.translate(ZEROED).split(b"\n")
+        if max(map(len, shapes)) > LONGEST_SHAPE:
+            shapes = [key(shape) for shape in shapes]
         found = memory.find(shapes)
         if None in found:
             if len(self._special) > MOST_SPECIAL:
@@ -206,8 +209,7 @@ class RuleSet:
                 value = -len(self._special)
             for line in same:
                 found[line] = value
-            if len(shape) <= LONGEST_SHAPE:
-                memory.remember(shape, value)
+            memory.remember(shape, value)
 
     def _candidates(
         self, lines: Sequence[bytes], hits: Hits, chosen: NDArray[np.bool_], scope: NDArray[np.bool_] | None

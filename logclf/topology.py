@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from .model import load_model
 from .rulefile import MAX_PRIORITY, Rule, parse_rules, repeated_ids
 from .rules import RuleSet
 from .taxonomy import DEFAULT, Taxonomy
+from .version import __version__
+
+log = logging.getLogger(__name__)
 
 PARSED_FORMAT = "rules-13"
 
@@ -32,13 +36,16 @@ def load_rules(paths: Sequence[Path], taxonomy: Taxonomy, cache: DirectoryCache 
             contents.append((path, path.read_bytes()))
         except OSError as error:
             raise ConfigError(f"cannot read this rule file: {error.strerror}", str(path)) from error
-    digest = hashlib.sha256(repr((PARSED_FORMAT, taxonomy.names)).encode())
+    digest = hashlib.sha256(repr((__version__, PARSED_FORMAT, taxonomy.names)).encode())
     for path, data in contents:
         digest.update(repr((str(path), len(data))).encode() + data)
     key = "parsed" + digest.hexdigest()
     kept = cache.load(key) if cache else None
     if kept is not None:
-        return msgspec.msgpack.decode(kept, type=tuple[Rule, ...])
+        try:
+            return msgspec.msgpack.decode(kept, type=tuple[Rule, ...])
+        except msgspec.MsgspecError:
+            log.info("the kept rules are of another logclf: reading them again")
     rules = tuple(rule for path, data in contents for rule in parse_rules(data, str(path), taxonomy))
     for problem in repeated_ids(rules):
         raise problem
@@ -52,14 +59,16 @@ def build_rules(paths: Iterable[Path] = (), packs: bool = True, taxonomy: Taxono
     cache = DirectoryCache(default_directory())
     own = load_rules(resources.rule_files(list(paths)), taxonomy, cache)
     shipped = load_rules(resources.packs(), taxonomy, cache) if packs else ()
-    for problem in repeated_ids([*own, *shipped]):
-        raise problem
-    return RuleSet([*own, *behind(shipped)], cache)
+    return RuleSet(together(own, shipped), cache)
 
 
-def behind(shipped: Iterable[Rule]) -> list[Rule]:
-    """The shipped packs' rules, with priorities below any that a person's own rules can have."""
-    return [msgspec.structs.replace(rule, priority=rule.priority - 2 * MAX_PRIORITY - 1) for rule in shipped]
+def together(own: Sequence[Rule], shipped: Iterable[Rule]) -> list[Rule]:
+    """A person's own rules and the shipped ones: their own come first whatever the priorities, and one of theirs
+    replaces the shipped rule of the same id."""
+    ids = {rule.id for rule in own}
+    below = 2 * MAX_PRIORITY + 1
+    behind = [msgspec.structs.replace(rule, priority=rule.priority - below) for rule in shipped if rule.id not in ids]
+    return [*own, *behind]
 
 
 def model_directory(name: str) -> Path:

@@ -348,3 +348,44 @@ def test_a_checkpoint_that_is_not_ours(tmp_path: Path) -> None:
     done = logclf("tail", "--no-follow", "--model", "none", "--checkpoint", tmp_path, SAMPLE)
     assert done.returncode == 78
     assert f"{tmp_path}/positions.json: not a checkpoint" in one_line(done)
+
+
+def test_tail_does_not_read_its_own_output(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(b"one\ntwo\n")
+    done = logclf("tail", "--no-follow", "*.log", "-o", "out.log", cwd=tmp_path)
+    assert done.returncode == 0
+    again = logclf("tail", "--no-follow", "*.log", "-o", "out.log", cwd=tmp_path)
+    assert b"labelled lines go to this very file" in again.stderr
+    assert len((tmp_path / "out.log").read_bytes().splitlines()) == 4
+    itself = logclf("tail", "--no-follow", "a.log", "-o", "a.log", cwd=tmp_path)
+    assert itself.returncode == 2
+    assert (tmp_path / "a.log").read_bytes() == b"one\ntwo\n"
+
+
+def test_a_disk_that_fills_leaves_whole_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(b"".join(b"line of %d\n" % number for number in range(20_000)))
+    command = f"ulimit -f 1500; exec {sys.executable} -m logclf tail --no-follow a.log -o out.jsonl"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 1
+    written = (tmp_path / "out.jsonl").read_bytes()
+    assert written.endswith(b"\n")
+    assert all(json.loads(line) for line in written.splitlines())
+
+
+def test_closed_standard_descriptors() -> None:
+    for closed in ("<&-", ">&-"):
+        command = f"exec {sys.executable} -m logclf filter {closed}"
+        done = subprocess.run(
+            ["bash", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, b""), done.stderr
+
+
+def test_a_full_device_is_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "logclf", "rules", "list"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1
+    assert b"Traceback" not in done.stderr

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -236,3 +238,23 @@ def test_a_save_that_fails_leaves_the_old_model(artifact: Path) -> None:
         save_model(artifact, manifest(version="3.0"), weights(), {TOKENIZER: tokenizer()})
     assert load_model(artifact).version == "small@2.0"
     artifact.chmod(0o700)
+
+
+NOVEL_MEMORY = """
+import random, sys
+from pathlib import Path
+from logclf import Classifier
+peak = lambda: int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+classifier = Classifier.default()
+classifier.classify(["start"])
+before, rng = peak(), random.Random(1)
+words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(30_000)]
+classifier.classify([" ".join(rng.choices(words, k=9)) for _ in range(5_000)])
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_many_novel_lines_at_once_take_little_memory(cache_dir: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", NOVEL_MEMORY], capture_output=True, check=True)
+    assert float(done.stdout) < 60  # MB

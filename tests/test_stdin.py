@@ -12,7 +12,9 @@ import pytest
 
 from logclf.decoding import Decoder
 from logclf.errors import InputError
-from logclf.sources.stdin import CHUNK, PIPE, PipeSource
+from logclf.sources.pace import LEAST, Pace
+from logclf.sources.pace import MOST as CHUNK
+from logclf.sources.stdin import PIPE, PipeSource
 from logclf.sources.stop import Stop
 
 
@@ -139,3 +141,17 @@ def test_what_cannot_be_read_is_an_input_error(tmp_path: Path) -> None:
     os.close(directory)
     with pytest.raises(InputError, match="Bad file descriptor"):
         list(PipeSource(directory, Decoder("app"), stop))
+
+
+def test_reads_get_smaller_where_labelling_takes_long() -> None:
+    pace = Pace(0.05)
+    for _ in range(10):
+        pace.took(0.001, 100)
+    assert pace.size == CHUNK
+    pace.took(0.2, 100)
+    assert pace.size == CHUNK // 4
+    for _ in range(10):
+        pace.took(0.2, 100)
+    assert pace.size == LEAST
+    pace.took(0.001, 1_000_000)
+    assert pace.size == LEAST

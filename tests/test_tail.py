@@ -208,11 +208,33 @@ def test_new_files_are_read_from_their_start_even_from_the_end(tmp_path: Path) -
 def test_lines_as_they_are_written(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"1\nha")
-    assert lines([file], append(file, b"lf\n3"), nothing, append(file, b"\n"), append(file, b"no newline")) == [
-        b"1",
-        b"half",
-        b"3",
-    ]
+    steps = [append(file, b"lf\n3"), nothing, append(file, b"\n"), append(file, b"no newline")]
+    assert lines([file], *steps) == [b"1", b"half", b"3", b"no newline"]
+
+
+def test_stopped_with_positions_the_rest_of_a_line_waits(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"1\nhal")
+    assert lines([file], checkpoint=tmp_path / "ck") == [b"1"]
+    append(file, b"f\n")()
+    assert lines([file], checkpoint=tmp_path / "ck") == [b"half"]
+
+
+def test_no_follow_stops_where_the_file_ended_when_it_was_opened(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"1\n2\n")
+    source = TailSource([str(file)], lambda path: Decoder(path=path), Stop(), follow=False)
+    found: list[bytes] = []
+    for delivery in source:
+        found += delivery.batch.text.split(b"\n")
+        append(file, b"more\n" * 3)()
+        assert len(found) < 100
+    assert found == [b"1", b"2"]
+
+
+def test_a_name_that_looks_like_a_glob(tmp_path: Path) -> None:
+    (tmp_path / "b[1].log").write_bytes(b"x\n")
+    assert lines([tmp_path / "b[1].log"], follow=False) == [b"x"]
 
 
 def test_rename_and_create(tmp_path: Path) -> None:

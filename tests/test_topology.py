@@ -41,11 +41,18 @@ def test_own_rules_come_before_the_packs(own: Path, priority: int) -> None:
     assert shipped.id.startswith("sshd.")
 
 
-def test_an_id_of_the_packs_is_taken(own: Path) -> None:
-    taken = next(iter(build_rules([]).rules)).id
-    own.write_text(OWN.format(id=taken, priority=0))
-    with pytest.raises(ConfigError, match=rf"rule {taken} exists already, at .*own\.yaml:4"):
-        build_rules([own])
+def test_an_own_rule_replaces_the_shipped_one_of_its_id(own: Path) -> None:
+    own.write_text(OWN.format(id="sshd.failed_authentication", priority=0))
+    rules = build_rules([own]).rules
+    same = [rule for rule in rules if rule.id == "sshd.failed_authentication"]
+    assert [rule.spec.label for rule in same] == ["System Notification"]
+
+
+def test_own_ids_are_distinct(own: Path, tmp_path: Path) -> None:
+    own.write_text(OWN.format(id="mine.a", priority=0))
+    (tmp_path / "other.yaml").write_text(own.read_text())
+    with pytest.raises(ConfigError, match=r"rule mine\.a exists already, at .*own\.yaml:4"):
+        build_rules([own, tmp_path / "other.yaml"])
 
 
 def test_rules_from_the_cache_are_the_rules(own: Path) -> None:

@@ -60,6 +60,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; errors become one line on stderr and an exit code."""
+    open_standard_descriptors()
     report_to_stderr("filter" in sys.argv[1:2])
     try:
         result: Any = cli.main(standalone_mode=False)
@@ -71,6 +72,9 @@ def main() -> None:
         code = error.exit_code
     except OutputClosedError:
         code = 0  # the reader has what it wanted
+    except OSError as error:  # of click's own output; what we read and write has errors of its own
+        log.error("stdout: %s", error.strerror or error)
+        code = 1
     except LogclfError as error:
         log.error("%s", error)
         code = exit_code(error)
@@ -103,9 +107,19 @@ def exit_code(error: LogclfError) -> int:
     return EXIT_USAGE if isinstance(error, InputError) else 1
 
 
+def open_standard_descriptors() -> None:
+    """Where a parent left 0, 1 or 2 closed, put /dev/null: the next file opened would become stdin or stdout."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
 def close_stdout() -> None:
     """Flush what is left; where the reader is gone, keep Python from complaining about it at exit."""
     try:
-        sys.stdout.flush()
-    except (BrokenPipeError, ValueError):
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

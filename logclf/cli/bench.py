@@ -90,9 +90,7 @@ def measure(file: Path, cascade: Cascade) -> dict[str, Any]:
         "us_per_line": round(total / lines * 1e6, 3),
         "steps": {step: round(spent / lines * 1e6, 3) for step, spent in seconds.items()},
         "stages": {stage: stages[stage] for stage in ("rules", "model", "llm", "none")},
-        "memory_hit_rate": round(
-            cascade.counts.memory_hits / max(cascade.counts.memory_hits + cascade.counts.memory_misses, 1), 4
-        ),
+        "memory_hit_rate": round(tally.remembered(cascade.table) / max(tally.lines - stages["rules"], 1), 4),
         "templates": cascade.counts.templates,
         "peak_rss_mb": round(peak_memory() / 1e6, 1),
     }

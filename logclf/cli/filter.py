@@ -51,7 +51,7 @@ def filter_command(
     stop = Stop()
     forms = frozenset((TEXT,)) if form == "text" else EVENT_FORMS
     decoder = Decoder(source, None, forms, keys(message_keys))
+    stop.on_signals()  # first of all: what is in the pipe is labelled even if one comes now
     cascade = build_cascade(rules, model_name(model))
-    stop.on_signals()
-    tally = run(PipeSource(0, decoder, stop), cascade, DescriptorSink(1, Encoder(cascade.table)))
+    tally = run(PipeSource(0, decoder, stop, flush_ms / 1000), cascade, DescriptorSink(1, Encoder(cascade.table)))
     log.info("%s", summary(tally, cascade.table, decoder.counts))

@@ -36,8 +36,8 @@ def _report(problems: list[ConfigError], done: str) -> int:
 def validate_command(paths: tuple[Path, ...]) -> int:
     """Check rule files and directories (the shipped packs where none are named).
 
-    Reports unknown keys and labels, repeated ids, patterns that an engine refuses or that match everything, and rules
-    that another one shadows. Exit 1 with findings.
+    Reports unknown keys and labels, repeated ids, patterns that an engine refuses or that match everything, rules that
+    another one shadows, and examples that do not hold among these rules. Exit 1 with findings.
     """
     from ..rulecheck import check_files, failed_examples
     from ..rules import RuleSet
@@ -45,7 +45,7 @@ def validate_command(paths: tuple[Path, ...]) -> int:
 
     rules, problems = check_files(_files(paths), DEFAULT)
     if not problems:
-        problems = [error for error in failed_examples(RuleSet(rules)) if "shadowed" in error.message]
+        problems = list(failed_examples(RuleSet(rules)))
     return _report(problems, f"{len(rules)} rules are valid")
 
 
@@ -59,15 +59,14 @@ def test_command(paths: tuple[Path, ...]) -> int:
     from ..rulecheck import check_files, failed_examples
     from ..rules import RuleSet
     from ..taxonomy import DEFAULT
-    from ..topology import behind
+    from ..topology import together
 
     files = _files(paths)
     own, problems = check_files(files, DEFAULT)
     shipped, _ = check_files(resources.packs(), DEFAULT)
     ids = frozenset(rule.id for rule in own)
-    # One's own rules come before the packs, as in a stream; a pack that is tested itself stays in its place.
-    rest = [rule for rule in shipped if rule.id not in ids]
-    rules = shipped if {path.resolve() for path in files} <= set(resources.packs()) else [*own, *behind(rest)]
+    # As in a stream; but a pack that is tested itself stays in its place.
+    rules = shipped if {path.resolve() for path in files} <= set(resources.packs()) else together(own, shipped)
     examples = sum(len(rule.spec.examples.match) + len(rule.spec.examples.no_match) for rule in own)
     if not problems:
         problems = list(failed_examples(RuleSet(rules), ids))

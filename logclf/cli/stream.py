@@ -45,7 +45,7 @@ def flush_option(command: Command) -> Command:
         type=click.IntRange(1, 60_000),
         default=50,
         show_default=True,
-        help="A line is out after this long at the latest.",
+        help="A line should wait no longer; reads get smaller where labelling takes longer.",
     )(command)
 
 

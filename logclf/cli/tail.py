@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from ..errors import OutputClosedError, OutputError
 from .stream import cascade_options, flush_option, keys, message_key_option, model_name, summary
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def tail_command(
     from ..encoding import Encoder
     from ..pipeline import Sink, Tally, run
     from ..pretty import PrettySink
-    from ..sinks import DescriptorSink, open_output
+    from ..sinks import DescriptorSink, open_output, regular_file
     from ..sources.stop import Stop
     from ..sources.tail import Begin, TailSource
     from ..topology import build_cascade
@@ -84,6 +85,7 @@ def tail_command(
 
     where = Begin(at_end=begin == "end", last_lines=lines or 0)
     tailed = TailSource(files, decoder, stop, follow=follow, begin=where, wait=flush_ms / 1000)
+    tailed.output = regular_file(output)
     tailed.check()
     cascade = build_cascade(rules, model_name(model))
     tailed.store = CheckpointStore(checkpoint) if checkpoint else None
@@ -98,6 +100,12 @@ def tail_command(
     tally = Tally(time.monotonic())
     try:
         run(tailed, cascade, sink, tally)
-    finally:
+    except OutputClosedError:
+        raise  # the reader has what it wanted, and no summary was asked for
+    except OutputError:
         log.info("%s", summary(tally, cascade.table, counts))
-    return 130 if stop.signal == signal.SIGINT else 0
+        raise
+    log.info("%s", summary(tally, cascade.table, counts))
+    if stop.signal == signal.SIGINT:
+        return 130
+    return 1 if tailed.skipped and not follow else 0

@@ -20,6 +20,7 @@ from ..batch import Batch, shown_path
 from ..checkpoint import CheckpointStore, Position, fingerprint
 from ..decoding import Decoder
 from ..errors import CheckpointError, InputError
+from .pace import Pace
 from .stop import Stop
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,9 @@ class FileDelivery:
 class TailedFile:
     """An open file and how far it was read (`offset`) and written out (`acknowledged`)."""
 
-    def __init__(self, path: str, descriptor: int, offset: int, decoder: Decoder) -> None:
+    def __init__(self, path: str, descriptor: int, offset: int, decoder: Decoder, end: int | None = None) -> None:
         about = os.fstat(descriptor)
+        self.end = end  # where to stop, although the file may grow on
         self.path = path
         self.descriptor = descriptor
         self.identity = (about.st_dev, about.st_ino)
@@ -70,7 +72,7 @@ class TailedFile:
         kept = min(offset, KEPT_BYTES)
         self._last = os.pread(descriptor, kept, offset - kept)  # the bytes before the offset, to notice a rewrite
 
-    def read(self) -> FileDelivery | None:
+    def read(self, size: int) -> FileDelivery | None:
         """The next lines, if there are any. None at the end, and for bytes (`offset` moves) that end no line."""
         if self._rewritten():
             log.warning("%s was truncated: reading it from its start", self.path)
@@ -79,7 +81,8 @@ class TailedFile:
             rest = self.flush()
             if rest is not None:
                 return rest
-        chunk = os.pread(self.descriptor, CHUNK, self.offset)
+        left = size if self.end is None else min(size, self.end - self.offset)
+        chunk = os.pread(self.descriptor, left, self.offset) if left > 0 else b""
         if not chunk:
             return None
         self.active = time.monotonic()
@@ -94,7 +97,8 @@ class TailedFile:
         return FileDelivery(batch, self, self.offset) if batch is not None else None
 
     def has_news(self) -> bool:
-        return os.fstat(self.descriptor).st_size != self.offset
+        size = os.fstat(self.descriptor).st_size
+        return (size if self.end is None else min(size, self.end)) != self.offset
 
     def _rewritten(self) -> bool:
         """Shorter than what was read, or other bytes before the offset (truncated and grown again)."""
@@ -135,15 +139,22 @@ class TailSource:
         self._follow, self._begin, self._wait = follow, begin, wait
         self.store = store
         self._files: dict[tuple[int, int], TailedFile] = {}
-        self._skipped: set[str] = set()
+        self.skipped: set[str] = set()
         self._saved_at = self._scanned_at = 0.0
         self._forgotten = False  # a position, since the last save
+        self.output: tuple[int, int] | None = None  # device and inode of a file that labelled lines go to
+        self._warned = False
+        self._pace = Pace(wait)
 
     def check(self) -> None:
         """Complain about what cannot be read before anything is."""
         for path in self._paths:
-            if not glob.has_magic(path):
-                os.close(open_regular(path))
+            if not _is_glob(path):
+                descriptor = open_regular(path)
+                about = os.fstat(descriptor)
+                os.close(descriptor)
+                if (about.st_dev, about.st_ino) == self.output:
+                    raise InputError(f"{path}: labelled lines go to this very file; it cannot be read as well")
         if not self._follow and not any(self._matches()):
             raise InputError(f"no file matches {', '.join(self._paths)}")
 
@@ -155,13 +166,17 @@ class TailSource:
                 progress = False
                 for file in list(self._files.values()):
                     before = file.offset
-                    delivery = file.read() if self._due(file) else None
+                    delivery = file.read(self._pace.size) if self._due(file) else None
                     progress = progress or file.offset != before
                     if delivery is not None:
                         progress = True
+                        begun = time.monotonic()
                         yield delivery
+                        self._pace.took(time.monotonic() - begun, delivery.batch.count)
                         self._save_sometimes()
                 if self._stop:
+                    if not self.store:  # with positions, the rest of an unfinished line comes when it is finished
+                        yield from self._ends()
                     return
                 if progress and any(file.has_news() for file in self._files.values()):
                     continue
@@ -217,7 +232,7 @@ class TailSource:
 
     def _matches(self) -> Iterator[str]:
         for path in self._paths:
-            if glob.has_magic(path):
+            if _is_glob(path):
                 yield from (found for found in sorted(glob.glob(path, recursive=True)) if os.path.isfile(found))
             elif os.path.exists(path):
                 yield path
@@ -230,21 +245,32 @@ class TailSource:
             try:
                 about = os.stat(path)
                 identity = (about.st_dev, about.st_ino)
+                if identity == self.output:
+                    if not self._warned:
+                        self._warned = True
+                        log.warning("not reading %s: labelled lines go to this very file", shown_path(path))
+                    continue
                 named.add(identity)
                 if identity not in self._files:
                     self._add(path, first)
             except FileNotFoundError:
                 continue  # gone between listing and opening: as if it had never been there
-            except (InputError, OSError) as error:
-                if path not in self._skipped:
-                    self._skipped.add(path)
-                    log.warning("skipping %s", error)
+            except InputError as error:
+                self._skip(path, str(error))
+            except OSError as error:
+                self._skip(path, f"{shown_path(path)}: {error.strerror}")
         for file in self._files.values():
             if file.identity not in named and not file.gone:
                 file.gone = True
                 file.active = time.monotonic()
             elif file.identity in named:
                 file.gone = False
+
+    def _skip(self, path: str, why: str) -> None:
+        """Say once that a file is left out."""
+        if path not in self.skipped:
+            self.skipped.add(path)
+            log.warning("skipping %s", why)
 
     def _add(self, path: str, first: bool) -> None:
         if first and self.store:
@@ -257,7 +283,8 @@ class TailSource:
         offset = self._resumed(descriptor, path)
         if offset is None:
             offset = self._beginning(descriptor) if first else 0
-        file = TailedFile(path, descriptor, offset, self._make_decoder(path))
+        end = None if self._follow else about.st_size
+        file = TailedFile(path, descriptor, offset, self._make_decoder(path), end)
         self._files[file.identity] = file
 
     def _resumed(self, descriptor: int, path: str) -> int | None:
@@ -368,6 +395,11 @@ def offset_of_last_lines(descriptor: int, size: int, count: int) -> int:
     return 0
 
 
+def _is_glob(path: str) -> bool:
+    """Whether it is a pattern; a file that is there by that very name is none."""
+    return glob.has_magic(path) and not os.path.exists(path)
+
+
 class Watch:
     """Whether anything was created, renamed or deleted in some directories; always False where events are missing."""
 
@@ -407,6 +439,6 @@ class Watch:
 
 def _existing(directory: str) -> str:
     """The directory, or the nearest one above a glob in it that exists."""
-    while glob.has_magic(directory) or not os.path.isdir(directory):
+    while _is_glob(directory) or not os.path.isdir(directory):
         directory = os.path.dirname(directory)
     return directory
