@@ -22,7 +22,7 @@ class Row(NamedTuple):
 def maybe_cri(text: bytes) -> bool:
     """Whether a line may be in CRI format; those begin with the year."""
     dated = not text.startswith(b"{") or b"\n2" in text
-    return dated and (b" stdout " in text or b" stderr " in text)
+    return dated and b" std" in text and (b" stdout " in text or b" stderr " in text)
 
 
 def cri_parts(line: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
