@@ -55,6 +55,7 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
     known_words: float = 0.0
     training: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
+    seal: str = ""  # SHA-256 of the manifest without it
 
 
 class Heads(msgspec.Struct, frozen=True):
@@ -231,7 +232,15 @@ def read_manifest(directory: Path) -> Manifest:
         raise ArtifactError(f"{path}: names unexpected files: {sorted(manifest.files)}")
     if not manifest.labels or not manifest.temperature > 0:
         raise ArtifactError(f"{path}: a model needs labels and a temperature above 0")
+    if manifest.seal != seal_of(manifest):
+        raise ArtifactError(f"{path}: it is not what was written: altered or damaged, install the model again")
     return manifest
+
+
+def seal_of(manifest: Manifest) -> str:
+    """The SHA-256 of all that a manifest says but its seal."""
+    bare = msgspec.structs.replace(manifest, seal="")
+    return hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
 
 
 def _verified(directory: Path, name: str, digest: str) -> bytes:
@@ -263,13 +272,17 @@ def _encoder(manifest: Manifest, weights: dict[str, Any], contents: dict[str, by
 
 
 def save_model(directory: Path, manifest: Manifest, weights: dict[str, Any], texts: dict[str, str]) -> None:
-    """Write an artifact; `manifest.files` is filled in here. The manifest comes last: without it there is no model."""
+    """Write an artifact; its manifest's files and seal are filled in here.
+
+    The manifest comes last: without it there is no model.
+    """
     from safetensors.numpy import save  # training only
 
     directory.mkdir(parents=True, exist_ok=True)
     contents = {WEIGHTS: save({name: np.ascontiguousarray(array) for name, array in weights.items()})}
     contents |= {name: text.encode() for name, text in texts.items()}
     manifest.files = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
+    manifest.seal = seal_of(manifest)
     for name, data in contents.items():
         _write_whole(directory / name, data)
     _write_whole(directory / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,7 +19,18 @@ import pytest
 from logclf.cascade import Answer, Novel
 from logclf.encoders import NGrams, StaticEncoder
 from logclf.errors import ArtifactError, StageError
-from logclf.model import MANIFEST, TOKENIZER, WEIGHTS, Heads, Manifest, Model, load_model, read_manifest, save_model
+from logclf.model import (
+    MANIFEST,
+    TOKENIZER,
+    WEIGHTS,
+    Heads,
+    Manifest,
+    Model,
+    load_model,
+    read_manifest,
+    save_model,
+    seal_of,
+)
 
 from .test_encoders import SCALES, VECTORS, tokenizer
 
@@ -51,9 +63,20 @@ def artifact(tmp_path: Path) -> Path:
 
 
 def rewrite(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a manifest as somebody would who knows how it is sealed, where it still is one."""
     data = json.loads((directory / MANIFEST).read_bytes())
     change(data)
+    with contextlib.suppress(msgspec.ValidationError):
+        data["seal"] = seal_of(msgspec.convert(data, Manifest))
     (directory / MANIFEST).write_text(json.dumps(data))
+
+
+def test_an_altered_manifest(artifact: Path) -> None:
+    data = json.loads((artifact / MANIFEST).read_bytes())
+    data["labels"].reverse()
+    (artifact / MANIFEST).write_text(json.dumps(data))
+    with pytest.raises(ArtifactError, match=r"manifest\.json: it is not what was written: altered or damaged"):
+        load_model(artifact)
 
 
 def test_save_and_load_round_trip(artifact: Path) -> None:
