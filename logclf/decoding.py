@@ -200,7 +200,7 @@ class Decoder:
             parts = cri_parts(line) if sizes and event is None else None
             if sizes and parts:
                 joined = self._joiner.join(parts, sizes[number], flaw)
-                rows += [joined] if joined else []
+                rows += [self._inside(joined)] if joined else []
                 continue
             if sizes:
                 self._joiner.passed(sizes[number])
@@ -211,6 +211,16 @@ class Decoder:
                 self.counts.broken_json += candidates[number] is not None
                 rows.append(Row(line, None, 0, flaw))
         return rows
+
+    def _inside(self, row: Row) -> Row:
+        """A container's line; where it is a JSON event itself, the verdict is about that event's message and level."""
+        if JSON not in self._forms or not row.message.startswith(b"{"):
+            return row
+        event = self._reader.read_each([row.message])[0]
+        if event is None:
+            return row
+        message = self._reader.messages([event], [row.message])
+        return row._replace(message=message, level=int(self._reader.levels([event])[0]))
 
     def _mixed(self, rows: Sequence[Row]) -> Batch | None:
         if not rows:

@@ -452,3 +452,16 @@ def test_all_forms_by_default() -> None:
 def test_a_path_that_is_no_utf8_can_be_written() -> None:
     (batch,) = decoded(Decoder(path="/x/caf\udce9.log"), b"x\n")
     assert batch.path == "/x/caf\\xe9.log"
+
+
+def test_json_inside_cri_is_about_its_message() -> None:
+    inner = b'{"message":"disk is on fire","level":"fatal"}'
+    broken = b'{"message":'
+    lines = [b"2024-05-01T10:00:00.123456789Z stdout F " + text for text in (inner, broken, b"plain")]
+    batch = Decoder().decode(b"\n".join(lines) + b"\n")
+    assert batch is not None
+    assert batch.text.split(b"\n") == [b"disk is on fire", broken, b"plain"]
+    assert batch.levels is not None
+    assert batch.levels.tolist() == [6, 0, 0]
+    assert batch.events is not None
+    assert [json.loads(event or b"")["message"].encode() for event in batch.events] == [inner, broken, b"plain"]
