@@ -39,7 +39,7 @@ class PrettySink:
     def _line(self, code: int, line: bytes) -> str:
         verdict = self._table.verdicts[code]
         label = verdict.label if verdict.guess is None else f"? {verdict.guess}"
-        head = f"{verdict.severity:5}  {label:20}  {verdict.stage:5}"
+        head = f"{verdict.severity:5}  {label:22}  {verdict.stage:5}"
         if self._colour:
             head = f"\x1b[{COLOURS[verdict.severity]}m{head}\x1b[0m"
         return f"{head}  {visible(line.decode('utf-8', 'replace'))}\n"

@@ -113,7 +113,7 @@ def test_a_line_a_line_with_its_verdict() -> None:
     text = shown(decoded(b'{"message":"two\\nlines"}'))
     assert text.split() == ["ERROR", "Error", "rules", "two", "lines"]
     guess = TABLE.unclassified("low_confidence", "User Action", 0.4)
-    assert shown(decoded(b"x"), guess).startswith("INFO   ? User Action         none   x")
+    assert shown(decoded(b"x"), guess).startswith("INFO   ? User Action           none   x")
 
 
 def test_every_severity_has_a_colour() -> None:
