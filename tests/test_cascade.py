@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logclf.batch import Verdict
+from logclf.batch import Batch, Verdict, line_starts
 from logclf.cascade import TEMPLATE_BYTES, Answer, Cascade, Novel, Route
 from logclf.errors import StageError
 from logclf.rulefile import Rule, Where
@@ -257,3 +258,31 @@ def test_verdicts_do_not_depend_on_batching(lines: list[str], cut: int) -> None:
     made = Cascade(DEFAULT, FULL, [FakeStage("model", SURE)])
     parts = [verdict for some in (lines[:cut], lines[cut:]) if some for verdict in verdicts(made, *some)]
     assert parts == whole
+
+
+class Sure:
+    """A stage that is sure of everything."""
+
+    name, version = "model", "sure@1"
+
+    def answer(self, novel: Sequence[Novel]) -> list[Answer | None]:
+        return [Answer("Error", 0.9, True) for _ in novel]
+
+
+def resident() -> float:
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read from /proc")
+def test_five_million_novel_lines_take_time_but_no_memory() -> None:
+    letters = bytes.maketrans(b"0123456789", b"ghijklmnop")
+    made = Cascade(DEFAULT, RuleSet([make_rule("never", "no such line")]), [Sure()])
+    at_a_million = 0.0
+    for start in range(0, 5_000_000, 5_000):
+        text = b"\n".join([b"w%07d q" % number for number in range(start, start + 5_000)]).translate(letters)
+        made.classify(Batch(text, line_starts(text)))
+        if start == 1_000_000:
+            at_a_million = resident()
+    assert made.counts.templates == 5_000_000
+    assert resident() < at_a_million + 30

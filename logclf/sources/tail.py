@@ -14,7 +14,6 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..batch import Batch, shown_path
 from ..checkpoint import CheckpointStore, Position, fingerprint
@@ -22,6 +21,7 @@ from ..decoding import Decoder
 from ..errors import CheckpointError, InputError
 from .pace import Pace
 from .stop import Stop
+from .watch import Watch, is_glob
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class TailSource:
     def check(self) -> None:
         """Complain about what cannot be read before anything is."""
         for path in self._paths:
-            if not _is_glob(path):
+            if not is_glob(path):
                 descriptor = open_regular(path)
                 about = os.fstat(descriptor)
                 os.close(descriptor)
@@ -232,7 +232,7 @@ class TailSource:
 
     def _matches(self) -> Iterator[str]:
         for path in self._paths:
-            if _is_glob(path):
+            if is_glob(path):
                 yield from (found for found in sorted(glob.glob(path, recursive=True)) if os.path.isfile(found))
             elif os.path.exists(path):
                 yield path
@@ -393,52 +393,3 @@ def offset_of_last_lines(descriptor: int, size: int, count: int) -> int:
         left -= found
         end = start
     return 0
-
-
-def _is_glob(path: str) -> bool:
-    """Whether it is a pattern; a file that is there by that very name is none."""
-    return glob.has_magic(path) and not os.path.exists(path)
-
-
-class Watch:
-    """Whether anything was created, renamed or deleted in some directories; always False where events are missing."""
-
-    def __init__(self, directories: Sequence[str]) -> None:
-        from watchdog.events import FileCreatedEvent, FileDeletedEvent, FileMovedEvent, FileSystemEventHandler
-        from watchdog.observers import Observer  # 40 ms, after the first lines are out
-
-        self._seen = False
-        watch = self
-
-        class Handler(FileSystemEventHandler):
-            def on_any_event(self, event: Any) -> None:
-                watch._seen = True
-
-        self._observer: Any = Observer()
-        kinds = [FileCreatedEvent, FileDeletedEvent, FileMovedEvent]  # growth is polled: it would be an event a write
-        for directory in sorted({_existing(directory) for directory in directories}):
-            try:
-                self._observer.schedule(Handler(), directory, event_filter=kinds)
-            except OSError as error:  # out of inotify watches: the scan once a second finds the same
-                log.info("no file events for %s (%s): looking once a second", directory, error.strerror)
-        try:
-            self._observer.start()
-        except OSError as error:
-            log.info("no file events (%s): looking once a second", error.strerror)
-            self._observer = None
-
-    def changed(self) -> bool:
-        seen, self._seen = self._seen, False
-        return seen
-
-    def close(self) -> None:
-        if self._observer:
-            self._observer.stop()
-            self._observer.join()
-
-
-def _existing(directory: str) -> str:
-    """The directory, or the nearest one above a glob in it that exists."""
-    while _is_glob(directory) or not os.path.isdir(directory):
-        directory = os.path.dirname(directory)
-    return directory
