@@ -52,6 +52,8 @@ def test_commands(command: str, place: Path) -> None:
 def test_library_example() -> None:
     done = subprocess.run([sys.executable, "-c", blocks("python")[0]], capture_output=True, check=True)
     assert done.stdout.startswith(b"Security Alert WARN rules sshd.")
+    routed = subprocess.run([sys.executable, "-c", blocks("python")[1]], capture_output=True, check=True)
+    assert routed.stdout == b"route\n"
 
 
 def test_examples_are_well_formed() -> None:
