@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from .taxonomy import LEVELS, SEVERITIES, UNCLASSIFIED, Severity, Taxonomy
+from .taxonomy import SEVERITIES, UNCLASSIFIED, Severity, Taxonomy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -166,8 +166,3 @@ class VerdictTable:
                 guess=guess,
             )
         )
-
-
-def level_of(severity: str) -> int:
-    """The column number of a severity name."""
-    return LEVELS[Severity[severity]]

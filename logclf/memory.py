@@ -7,7 +7,7 @@ flood of lines never seen before costs time but never memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 DEFAULT_BUDGET = 24 << 20
 OVERHEAD = 160  # bytes of an entry beside its key: the key's object header, the slot, the number
@@ -27,7 +27,7 @@ class Memory:
 
     def find(self, keys: Sequence[bytes]) -> list[int | None]:
         """The code of each key, None where it is not known."""
-        found: list[int | None] = list(map(self._getter(), keys))
+        found: list[int | None] = list(map(self._young.get, keys))
         if self._old and None in found:
             for index, code in enumerate(found):
                 if code is None and (old := self._old.get(keys[index])) is not None:
@@ -47,6 +47,3 @@ class Memory:
     def clear(self) -> None:
         """Forget everything, as after a change of model or rules."""
         self._young, self._old, self._used = {}, {}, 0
-
-    def _getter(self) -> Callable[[bytes], int | None]:
-        return self._young.get

@@ -40,7 +40,7 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class Tally:
-    """How many lines got each verdict, and how long each step took (seconds)."""
+    """How many lines got each verdict since `started` (seconds of the monotonic clock)."""
 
     started: float
     lines: int = 0

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logclf.batch import WIDTH, Batch, Verdict, VerdictTable, level_of, line_starts
-from logclf.taxonomy import DEFAULT, SEVERITIES, Severity
+from logclf.batch import WIDTH, Batch, Verdict, VerdictTable, line_starts
+from logclf.taxonomy import DEFAULT, LEVELS, SEVERITIES, Severity
 
 
 @settings(max_examples=100, deadline=None)
@@ -36,9 +36,7 @@ def test_code_plus_level_is_the_same_verdict_with_that_severity(severity: Severi
     table.rule("other", "Error", None)
     base = table.rule("r", "Security Alert", Severity.FATAL)
     assert table.verdicts[base] == Verdict("Security Alert", "FATAL", "rules", 1.0, rule="r")
-    assert table.verdicts[base + level_of(severity.name)] == Verdict(
-        "Security Alert", severity.name, "rules", 1.0, rule="r"
-    )
+    assert table.verdicts[base + LEVELS[severity]] == Verdict("Security Alert", severity.name, "rules", 1.0, rule="r")
 
 
 def test_severity_falls_back_to_the_labels() -> None:

@@ -42,17 +42,7 @@ def test_fit_save_load_agree(static: StaticEncoder, tmp_path: Path) -> None:
     fitted = fit(lines, labels, groups, static, target_precision=0.95)
     assert fitted.metrics["accuracy"] > 0.95
     assert fitted.metrics["coverage"] > 0.5
-    heads = fitted.heads
-    weights = {
-        "static": static._vectors,
-        "static_scales": static._scales,
-        "dense": heads.dense,
-        "dense_bias": heads.dense_bias,
-        "ngrams": heads.ngrams,
-        "ngrams_bias": heads.ngrams_bias,
-        "idf": fitted.idf,
-        "anchors": fitted.anchors,
-    }
+    weights = {"static": static._vectors, "static_scales": static._scales, **fitted.weights()}
     manifest = Manifest(
         1, "small", "0.1", list(fitted.labels), "static", fitted.temperature, fitted.threshold, {}, fitted.familiarity
     )

@@ -70,17 +70,8 @@ def main(corpus: Path, out: Path, encoder: str) -> None:
         training={"templates": len(templates), "texts": len(texts), "sha256": digest, "held_out": "corpus files"},
         metrics=fitted.metrics,
     )
-    heads = fitted.heads
-    weights |= {
-        "dense": heads.dense,
-        "dense_bias": heads.dense_bias,
-        "ngrams": heads.ngrams,
-        "ngrams_bias": heads.ngrams_bias,
-        "idf": fitted.idf,
-        "anchors": fitted.anchors,
-    }
     vocabulary = sorted({word for text in texts for word in features.words(text)})
-    save_model(out, manifest, weights, tokenizer | {VOCABULARY: "\n".join(vocabulary)})
+    save_model(out, manifest, weights | fitted.weights(), tokenizer | {VOCABULARY: "\n".join(vocabulary)})
     click.echo(f"{out}: {len(templates)} templates, {fitted.metrics}, threshold {fitted.threshold}")
 
 

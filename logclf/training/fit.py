@@ -35,6 +35,18 @@ class Fitted:
     anchors: NDArray[np.int8]
     metrics: dict[str, Any]
 
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """What the artifact's weights hold beside those of the encoder."""
+        heads = self.heads
+        return {
+            "dense": heads.dense,
+            "dense_bias": heads.dense_bias,
+            "ngrams": heads.ngrams,
+            "ngrams_bias": heads.ngrams_bias,
+            "idf": self.idf,
+            "anchors": self.anchors,
+        }
+
 
 @dataclass(frozen=True)
 class Features:
