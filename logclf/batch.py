@@ -129,9 +129,22 @@ class VerdictTable:
         base = self._bases.get(verdict)
         if base is None:
             base = self._bases[verdict] = len(self.verdicts)
-            own = [msgspec.structs.replace(verdict, severity=severity.name) for severity in SEVERITIES]
+            own = [msgspec.structs.replace(verdict, severity=self._stated(verdict, s).name) for s in SEVERITIES]
             self.verdicts += [verdict, *own, verdict]
         return base
+
+    def _stated(self, verdict: Verdict, level: Severity) -> Severity:
+        """The severity of a line that states a level: that level, within what the label allows.
+
+        Below the label's floor it is raised to it. Above its ceiling a rule's verdict keeps its own severity; that of
+        a model, which may be wrong, goes down to ERROR at most.
+        """
+        own, label = Severity[verdict.severity], self.taxonomy.find(verdict.label)
+        if label is None:
+            return level
+        if level > label.ceiling:
+            return own if verdict.stage == RULES else max(label.ceiling, min(level, Severity.ERROR))
+        return max(level, min(own, label.floor))
 
     def rule(self, rule_id: str, label: str, severity: Severity | None) -> int:
         """The base code of a rule's verdict."""

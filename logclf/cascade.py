@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -108,6 +108,7 @@ class Cascade:
         self._no_rules = RuleSet([], engine=rules.engine) if past_rules else rules
         # Answers of different stages must not mix, so each set of stages that routes name has its own memory.
         self._memories: dict[tuple[str, ...], Memory] = {}
+        self._learned: dict[tuple[str, ...], dict[bytes, int]] = {}
         # One more than there are rules, so that NO_RULE, which is -1, has an entry too.
         codes = [self.table.rule(rule.id, rule.spec.label, _severity(rule.spec.severity)) for rule in rules.rules]
         self._rule_codes = np.array([*codes, 0], np.int64)
@@ -124,8 +125,37 @@ class Cascade:
         level = scan.level if batch.levels is None else np.where(batch.levels, batch.levels, scan.level)
         return Classified(codes + level, scan.fields if RULES in allowed else {})
 
+    def replace_stages(self, stages: Sequence[Stage]) -> None:
+        """Let other stages answer from the next batch on. What the old ones said is forgotten; codes stay valid."""
+        self.stages = tuple(stages)
+        self._memories.clear()
+        self._learned.clear()
+
     def verdict(self, code: int) -> Verdict:
         return self.table.verdicts[code]
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        return self._routes
+
+    @property
+    def minds_source(self) -> bool:
+        """Whether it matters where a line is from: there are routes, or rules that say `where`."""
+        return bool(self._routes) or self.rules.scoped
+
+    def treatment(self, source: str, path: str | None = None) -> tuple[tuple[str, ...], bytes]:
+        """Equal for origins whose lines are treated alike: the stages they may meet, the rules that apply."""
+        return self._route(source), self.rules.scope(source, path)
+
+    def answers(self, novel: Mapping[bytes, Novel], allowed: tuple[str, ...]) -> dict[bytes, Verdict]:
+        """Ask the stages about templates, by Memory's keys; what may not be remembered, as after failures, is left out."""
+        outcomes = zip(novel, self._ask(novel, allowed), strict=True)
+        return {key: self.verdict(outcome.first) for key, outcome in outcomes if outcome.remember}
+
+    def learn(self, answers: Mapping[bytes, Verdict], allowed: tuple[str, ...]) -> None:
+        """Take answers that were given before, elsewhere, to be remembered for good."""
+        known = self._learned.setdefault(allowed, {})
+        known.update((key, self.table.code(verdict)) for key, verdict in answers.items())
 
     def _route(self, source: str) -> tuple[str, ...]:
         for route in self._routes:
@@ -174,18 +204,17 @@ class Cascade:
         """For lines with different first-level keys, the outcome of each: by their templates, which may coincide."""
         masked = masking.mask(lines)
         keys = [masking.key(text, kept) for text, kept in zip(masked, numbers, strict=True)]
-        outcomes = {
-            key: Outcome(code, code, True)
-            for key, code in zip(keys, memory.find(keys), strict=True)
-            if code is not None
-        }
+        found = memory.find(keys)
+        if learned := self._learned.get(allowed):
+            found = [learned.get(key) if code is None else code for key, code in zip(keys, found, strict=True)]
+        outcomes = {key: Outcome(code, code, True) for key, code in zip(keys, found, strict=True) if code is not None}
         novel: dict[bytes, Novel] = {}
         for key, text, line in zip(keys, masked, lines, strict=True):
             if key not in outcomes and key not in novel:
                 novel[key] = Novel(masking.readable(text[:TEMPLATE_BYTES]), line[:TEMPLATE_BYTES], source)
         if novel:
             self.counts.templates += len(novel)
-            fresh = dict(zip(novel, self._ask(list(novel.values()), allowed), strict=True))
+            fresh = dict(zip(novel, self._ask(novel, allowed), strict=True))
             for key, outcome in fresh.items():
                 if outcome.remember:
                     memory.remember(key, outcome.later)
@@ -195,8 +224,9 @@ class Cascade:
             outcomes[key] = Outcome(result[-1].later, result[-1].later, result[-1].remember)
         return result
 
-    def _ask(self, novel: Sequence[Novel], allowed: tuple[str, ...]) -> list[Outcome]:
+    def _ask(self, asked: Mapping[bytes, Novel], allowed: tuple[str, ...]) -> list[Outcome]:
         """Ask the stages in order, each for the templates that those before it left open."""
+        novel = list(asked.values())
         outcomes: list[Outcome | None] = [None] * len(novel)
         opinions: list[Opinion] = [Opinion("no_stage") for _ in novel]
         for stage in self.stages:
@@ -261,11 +291,11 @@ def _kept_numbers(text: bytes, numbers: Sequence[tuple[int, int]]) -> dict[int, 
 
 def _first_keys(batch: Batch, chosen: Codes, kept: dict[int, list[bytes]]) -> list[bytes]:
     """First-level keys of the chosen lines."""
-    if 4 * len(chosen) > batch.count:  # deleting digits from the whole block beats doing it line by line
-        everything = masking.digit_free(batch.text)
+    if 4 * len(chosen) > batch.count:  # the whole block at once beats putting the chosen lines together
+        everything = masking.first_keys(batch.text)
         keys = everything if len(chosen) == batch.count else [everything[line] for line in chosen.tolist()]
     else:
-        keys = [batch.line(line).translate(None, masking.DIGITS) for line in chosen.tolist()]
+        keys = masking.first_keys(b"\n".join(map(batch.line, chosen.tolist())))
     if kept:
         for index, line in enumerate(chosen.tolist()):
             if line in kept:

@@ -4,7 +4,7 @@ Three kinds, all over the texts that `features.read` makes of templates:
 
 - `StaticEncoder`, the default: one vector per word piece (all-MiniLM-L6-v2 distilled: each piece's own embedding,
   reduced by PCA and weighted down where frequent, as in model2vec), averaged. Tens of microseconds a text, no torch.
-- `SentenceTransformerEncoder`: MiniLM itself, or any other sentence-transformers model. Needs the `train` extra.
+- `SentenceTransformerEncoder`: MiniLM itself, or any other sentence-transformers model. Needs the `minilm` extra.
 - `NGrams`: hashed character and word n-grams, sparse, with TF-IDF weights; used beside either of them.
 """
 
@@ -95,9 +95,15 @@ class SentenceTransformerEncoder:
         try:
             from sentence_transformers import SentenceTransformer  # 5 s and 700 MB: only for those who chose it
         except ImportError as error:
-            raise ConfigError("this encoder needs sentence-transformers: pip install 'logclf[train]'") from error
+            raise ConfigError("this encoder needs sentence-transformers: pip install 'logclf[minilm]'") from error
         self.name = f"sentence-transformers:{model}"
-        self._model = SentenceTransformer(resolve_model(model), device="cpu")
+        from transformers.utils.logging import disable_progress_bar  # it came with the import above
+
+        disable_progress_bar()  # type: ignore[no-untyped-call]  # of loading: stderr is ours
+        try:
+            self._model = SentenceTransformer(resolve_model(model), device="cpu")
+        except (OSError, ValueError) as error:  # neither here nor to be fetched; or no such model
+            raise ConfigError(f"the encoder {model!r} cannot be loaded: {str(error).splitlines()[0]}") from error
         self.dimensions = int(self._model.get_embedding_dimension() or 0)
 
     def encode(self, texts: Sequence[str]) -> Floats:

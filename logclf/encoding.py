@@ -24,10 +24,14 @@ _encoder = msgspec.json.Encoder()
 
 
 class Encoder:
-    """Encodes classified batches; `key` names the member that carries the verdict."""
+    """Encodes classified batches; `key` names the member that carries the verdict.
 
-    def __init__(self, table: VerdictTable, key: str = OUTPUT_KEY) -> None:
-        self._table = table
+    cached: say which verdicts were remembered; without it, equal lines are encoded alike whatever came before them.
+    files: name the file of lines of plain text.
+    """
+
+    def __init__(self, table: VerdictTable, key: str = OUTPUT_KEY, *, cached: bool = True, files: bool = True) -> None:
+        self._table, self._cached, self._files = table, cached, files
         self._member = b"," + _encode(key) + b":"
         self._name, self._key = key, _encode(key)
         self._tails: dict[tuple[str | None, bool], Tails] = {}
@@ -58,8 +62,8 @@ class Encoder:
         if key not in self._tails:
             if len(self._tails) >= 256:
                 self._tails.clear()
-            before = _file_member(path) if plain else b""
-            self._tails[key] = Tails(self._table, before + self._member, START if plain else b"")
+            before = self._file_member(path) if plain else b""
+            self._tails[key] = Tails(self._table, before + self._member, START if plain else b"", self._cached)
         return self._tails[key]
 
     def _events(self, batch: Batch, events: Sequence[bytes | None], endings: list[bytes]) -> list[bytes]:
@@ -70,12 +74,16 @@ class Encoder:
             event = events[line]
             if event is None:
                 texts = texts or batch.text.split(b"\n")
-                pieces[line] = START + escape(texts[line])[0] + _file_member(batch.path)
+                pieces[line] = START + escape(texts[line])[0] + self._file_member(batch.path)
                 continue
             pieces[line] = self._opened(event)
             if pieces[line] == b"{":
                 endings[line] = endings[line][1:]  # the first member has no comma before it
         return pieces
+
+    def _file_member(self, path: str | None) -> bytes:
+        """What closes the message and names its file."""
+        return b'"' if path is None or not self._files else b'","file":' + _encode(path)
 
     def _uncommon(self, events: Sequence[bytes | None]) -> Sequence[int]:
         """Which lines need more than their last byte cut off; found for all of them together."""
@@ -110,13 +118,16 @@ MAYBE_EMPTY = np.isin(np.arange(256), list(b"{ \t\r"))  # what may stand before 
 class Tails(dict[int, bytes]):
     """What follows a line, by verdict code, up to and including the next line's `start`; made when first asked for."""
 
-    def __init__(self, table: VerdictTable, before: bytes, start: bytes) -> None:
+    def __init__(self, table: VerdictTable, before: bytes, start: bytes, cached: bool = True) -> None:
         super().__init__()
-        self._table, self._before, self._start = table, before, start
+        self._table, self._before, self._start, self._cached = table, before, start, cached
         self._end = b"}}\n" + start
 
     def __missing__(self, code: int) -> bytes:
-        verdict = _encode(verdict_members(self._table.verdicts[code]))
+        members = verdict_members(self._table.verdicts[code])
+        if not self._cached:
+            members.pop("cached", None)
+        verdict = _encode(members)
         tail = self[code] = self._before + verdict[:-1] + self._end
         return tail
 
@@ -136,11 +147,6 @@ def verdict_members(verdict: Verdict) -> dict[str, object]:
     cached = verdict.cached or None
     optional = {"rule": verdict.rule, "reason": verdict.reason, "guess": verdict.guess, "cached": cached}
     return members | {name: value for name, value in optional.items() if value is not None}
-
-
-def _file_member(path: str | None) -> bytes:
-    """What closes the message and names its file."""
-    return b'"' if path is None else b'","file":' + _encode(path)
 
 
 def escape(text: bytes) -> list[bytes]:

@@ -8,6 +8,7 @@ LogclfError
 │   └── OutputClosedError   its reader has gone, which ends a run quietly
 ├── ArtifactError        a model that is incomplete, altered or of another format (exit 78)
 ├── CheckpointError      positions that cannot be read or are not ours (exit 78)
+├── LlmError             a call to a language model failed, with the reason (llm/calls.py)
 └── StageError           a stage of the cascade failed; never shown as a label
 
 The command line alone turns these into messages and exit codes.

@@ -3,6 +3,8 @@
 Timestamps, hosts, thread names and ids say nothing about what a line means, and every system writes them another way.
 What is left of `<n>-<n>-<n> <n>,<n> WARN [main] org.apache.hadoop.ipc.Client: Address change detected` is
 `org apache hadoop ipc client: address change detected`, and apart from it the level word.
+
+The level is told to the model beside the text, but for FATAL: programs print whole dumps of harmless detail under it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ LEVEL_WORDS = {
     **dict.fromkeys(("ERROR", "ERR", "SEVERE", "FAILURE", "E", "error", "err", "Error"), "error"),
     **dict.fromkeys(("FATAL", "CRITICAL", "CRIT", "ALERT", "EMERG", "PANIC", "F", "crit", "alert", "emerg"), "fatal"),
 }
+TOLD_LEVELS = ("trace", "debug", "info", "warn", "error")
 CALENDAR = frozenset(
     (
         "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec Mon Tue Wed Thu Fri Sat Sun AM PM UTC GMT CET CEST EST PST Z T"
@@ -40,6 +43,11 @@ class Reading(NamedTuple):
     @property
     def text(self) -> str:
         return f"{self.component}: {self.message}" if self.component else self.message
+
+    @property
+    def hinted(self) -> str:
+        """The text with its level as one more word, which no message can spell: punctuation in it stands apart."""
+        return f"{self.text} level={self.level}" if self.level in TOLD_LEVELS else self.text
 
 
 def read(template: str) -> Reading:

@@ -1,11 +1,14 @@
 """Encoder + logistic regression + calibration, and the artifact that carries them.
 
-Two heads look at a text: one at its vector, one at its n-grams. Their log-probabilities are averaged and divided by a
-temperature fitted on held-out templates; below the threshold the model abstains and hands its best guess on.
+Two heads look at a text: one at its vector, one at its n-grams, both at its level. Their log-probabilities are mixed
+and divided by a temperature, both fitted on held-out templates; below the threshold the model abstains and hands its
+best guess on.
 
 It abstains on unfamiliar text too, however sure it feels: a classifier that never saw a poem calls it a System
-Notification with great confidence. Familiar is what has a cosine of at least `familiarity` to a training text, and
-of whose words at least the share `known_words` was in the training texts.
+Notification with great confidence. So there is one more class than there are labels, the *background*: source code,
+prose and verse, which are never answered (outlier exposure; Hendrycks et al. 2019). Besides, familiar is only what has
+a cosine of at least `familiarity` to a training text, and of whose words at least the share `known_words` was in the
+training texts. And it abstains where the best label is one it has seen too few examples of (`thin`).
 
 An artifact is a directory: `manifest.json` with the format's version, labels, encoder, training data's fingerprint,
 metrics and the SHA-256 of every other file; `weights.safetensors`; `tokenizer.json`; `vocabulary.txt`. Nothing in it is
@@ -33,15 +36,22 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 TOKENIZER, VOCABULARY = "tokenizer.json", "vocabulary.txt"
 MAX_FILE = 1 << 30
 BLOCK = 256  # texts at a time: each is compared with all training texts
+EDGE = 1e-5  # of a cosine: ten times what single precision can be off
+LEVEL_WEIGHT = 0.5  # of a level beside a vector of length 1
+LOW_CONFIDENCE, UNFAMILIAR, FEW_EXAMPLES = "low_confidence", "unfamiliar", "few_examples"
 
 
 class Manifest(msgspec.Struct, forbid_unknown_fields=True):
-    """What an artifact says about itself. `files` maps names to SHA-256; `training` and `metrics` are for people."""
+    """What an artifact says about itself.
+
+    mix: the n-gram head's share of the log-probabilities. background: whether the heads have a last class that is no
+    label. thin: labels with too few examples to be answered. files: names to SHA-256. training, metrics: for people.
+    """
 
     format: int
     name: str
@@ -51,17 +61,20 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
     temperature: float
     threshold: float
     files: dict[str, str]
+    mix: float = 0.5
+    background: bool = False
     familiarity: float = 0.0
     known_words: float = 0.0
+    thin: list[str] = []
     training: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
     seal: str = ""  # SHA-256 of the manifest without it
 
 
 class Heads(msgspec.Struct, frozen=True):
-    """The fitted weights; n labels, d dimensions, w n-gram columns.
+    """The fitted weights; n classes (the labels and maybe the background), d dimensions, w n-gram columns.
 
-    dense: float32 (d, n) with bias (n,). ngrams: float32 (w, n) with bias (n,).
+    dense: float32 (d + levels, n) with bias (n,). ngrams: float16 (w, n) with bias (n,).
     anchors: float32 (d, texts), the training texts' vectors; (d, 0) where familiarity is not asked for.
     """
 
@@ -88,32 +101,43 @@ class Model:
         self.manifest = manifest
         self.labels = tuple(manifest.labels)
         self.version = f"{manifest.name}@{manifest.version}"
-        self._encoder, self._ngrams, self._heads, self._vocabulary = encoder, ngrams, heads, vocabulary
+        self._encoder, self._ngrams, self.heads, self._vocabulary = encoder, ngrams, heads, vocabulary
+        self._thin = frozenset(manifest.thin)
 
-    def probabilities(self, texts: Sequence[str]) -> Floats:
-        """Calibrated probabilities of shape (len(texts), len(labels)); each row sums to 1."""
-        return self._probabilities(self._encoder.encode(texts), texts)
+    def probabilities(self, readings: Sequence[features.Reading]) -> Floats:
+        """Calibrated probabilities of shape (len(readings), len(labels)).
 
-    def _probabilities(self, vectors: Floats, texts: Sequence[str]) -> Floats:
-        heads = self._heads
-        dense = log_softmax(vectors @ heads.dense + heads.dense_bias)
-        rows, columns, values = self._ngrams.encode(texts)
-        sums = np.zeros((len(texts), len(self.labels)), np.float32)
+        A row sums to 1 less the probability of the background.
+        """
+        return self._probabilities(self._encoder.encode([each.text for each in readings]), readings)
+
+    def _probabilities(self, vectors: Floats, readings: Sequence[features.Reading]) -> Floats:
+        heads, mix = self.heads, self.manifest.mix
+        # In double precision, as products in single depend on how many texts are asked about at once.
+        wide = with_levels(vectors, readings).astype(np.float64)
+        dense = log_softmax((wide @ heads.dense.astype(np.float64) + heads.dense_bias).astype(np.float32))
+        rows, columns, values = self._ngrams.encode([each.hinted for each in readings])
+        sums = np.zeros(dense.shape, np.float32)
         if len(rows):
             # Rows ascend, so the n-grams of a text are a run.
             starts = np.flatnonzero(np.diff(rows, prepend=-1))
             weighted = heads.ngrams[columns].astype(np.float32) * values[:, None]
             sums[rows[starts]] = np.add.reduceat(weighted, starts, axis=0)
         sparse = log_softmax(sums + heads.ngrams_bias)
-        return np.exp(log_softmax((dense + sparse) / np.float32(2 * self.manifest.temperature)))
+        scores = ((dense * (1 - mix) + sparse * mix) / self.manifest.temperature).astype(np.float32, copy=False)
+        return np.exp(log_softmax(scores))[:, : len(self.labels)]
 
     def _familiar(self, vectors: Floats, texts: Sequence[str]) -> NDArray[np.bool_]:
         """Which texts are of known words and near a training text."""
         known = np.array([self._known_words(text) >= self.manifest.known_words for text in texts], np.bool_)
-        anchors = self._heads.anchors
+        anchors = self.heads.anchors
         if not anchors.shape[1]:
             return known
-        near: NDArray[np.bool_] = (vectors @ anchors).max(axis=1) >= self.manifest.familiarity
+        nearest = (vectors @ anchors).max(axis=1)
+        edge = np.flatnonzero(np.abs(nearest - self.manifest.familiarity) < EDGE)
+        if len(edge):  # there, double precision decides, for the same reason
+            nearest[edge] = (vectors[edge].astype(np.float64) @ anchors.astype(np.float64)).max(axis=1)
+        near: NDArray[np.bool_] = nearest >= self.manifest.familiarity
         return known & near
 
     def _known_words(self, text: str) -> float:
@@ -126,10 +150,11 @@ class Model:
         return [answer for at in range(0, len(novel), BLOCK) for answer in self._answers(novel[at : at + BLOCK])]
 
     def _answers(self, novel: Sequence[Novel]) -> list[Answer | None]:
-        texts = [features.read(each.template).text for each in novel]
+        readings = [features.read(each.template) for each in novel]
+        texts = [each.text for each in readings]
         try:
             vectors = self._encoder.encode(texts)
-            table, familiar = self._probabilities(vectors, texts), self._familiar(vectors, texts)
+            table, familiar = self._probabilities(vectors, readings), self._familiar(vectors, texts)
         except (ValueError, IndexError, MemoryError, RuntimeError) as error:
             raise StageError(f"{type(error).__name__}: {error}") from error
         return [
@@ -140,8 +165,21 @@ class Model:
     def _answer(self, row: Floats, familiar: bool) -> Answer:
         label = int(row.argmax())
         confidence = float(row[label])
-        sure = familiar and confidence >= self.manifest.threshold
-        return Answer(self.labels[label], confidence, sure, "low_confidence" if familiar else "unfamiliar")
+        name = self.labels[label]
+        reason = UNFAMILIAR if not familiar or 1 - row.sum() > confidence else LOW_CONFIDENCE
+        if name in self._thin and reason == LOW_CONFIDENCE:
+            reason = FEW_EXAMPLES
+        sure = familiar and name not in self._thin and confidence >= self.manifest.threshold
+        return Answer(name, confidence, sure, reason)
+
+
+def with_levels(vectors: Floats, readings: Sequence[features.Reading]) -> Floats:
+    """Vectors (texts, d) with what their levels say beside them: (texts, d + levels)."""
+    told = np.zeros((len(readings), len(features.TOLD_LEVELS)), np.float32)
+    for row, reading in enumerate(readings):
+        if reading.level in features.TOLD_LEVELS:
+            told[row, features.TOLD_LEVELS.index(reading.level)] = LEVEL_WEIGHT
+    return np.hstack((vectors, told))
 
 
 def has_words(text: str) -> bool:
@@ -180,9 +218,9 @@ def load_model(directory: Path) -> Model:
         encoder = _encoder(manifest, weights, contents)
     except (KeyError, ValueError, TypeError, SafetensorError) as error:
         raise ArtifactError(f"{directory}: incomplete model: {type(error).__name__} {error}") from error
-    count = len(manifest.labels)
+    count = len(manifest.labels) + manifest.background
     shapes = {
-        "dense": (encoder.dimensions, count),
+        "dense": (encoder.dimensions + len(features.TOLD_LEVELS), count),
         "dense_bias": (count,),
         "ngrams": (ngrams.width, count),
         "ngrams_bias": (count,),
@@ -230,8 +268,8 @@ def read_manifest(directory: Path) -> Manifest:
     strangers = [name for name in manifest.files if Path(name).name != name or name == MANIFEST]
     if strangers or WEIGHTS not in manifest.files:
         raise ArtifactError(f"{path}: names unexpected files: {sorted(manifest.files)}")
-    if not manifest.labels or not manifest.temperature > 0:
-        raise ArtifactError(f"{path}: a model needs labels and a temperature above 0")
+    if not manifest.labels or not manifest.temperature > 0 or not 0 <= manifest.mix <= 1:
+        raise ArtifactError(f"{path}: a model needs labels, a temperature above 0 and a mix of 0 to 1")
     if manifest.seal != seal_of(manifest):
         raise ArtifactError(f"{path}: it is not what was written: altered or damaged, install the model again")
     return manifest

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -65,10 +65,18 @@ class Tally:
         return sum(int(self.codes[code]) for code in used if table.verdicts[code].cached)
 
 
-def run(deliveries: Iterable[Delivery], cascade: Cascade, sink: Sink, tally: Tally | None = None) -> Tally:
-    """Label everything that a source delivers, until it ends."""
+def run(
+    deliveries: Iterable[Delivery],
+    cascade: Cascade,
+    sink: Sink,
+    tally: Tally | None = None,
+    before_batch: Callable[[], None] | None = None,
+) -> Tally:
+    """Label everything that a source delivers, until it ends. `before_batch` may change the cascade between batches."""
     tally = tally or Tally(time.monotonic())
     for delivery in deliveries:
+        if before_batch:
+            before_batch()
         classified = cascade.classify(delivery.batch)
         sink.write(delivery.batch, classified)
         delivery.acknowledge()

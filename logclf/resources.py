@@ -10,6 +10,7 @@ _INSTALLED = Path(__file__).parent / "_data"
 DATA = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parent.parent
 RULES = DATA / "rules"
 MODELS = DATA / "models"
+PROFILES = RULES / "profiles"
 LAST_PACK = "generic"  # its rules fit any system, so every other pack's come first
 
 

@@ -24,11 +24,12 @@ import numpy as np
 
 from .batch import Batch, line_starts
 from .judging import Captures, Judge, Span
-from .masking import LONGEST_KEY, key
+from .masking import LONGEST_KEY, ZEROED, key
 from .matching import CompiledCache, Hits, compile_patterns, literal
 from .memory import Memory
 from .rulefile import Rule, Where
-from .signals import REACH, number_patterns, severity_patterns, syslog_level
+from .signals import REACH, internal_patterns, number_patterns, severity_patterns, syslog_level
+from .taxonomy import LEVELS, Severity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 NO_RULE = -1
-LEVEL, NUMBER, WORD = range(3)
-ZEROED = bytes.maketrans(b"123456789", b"000000000")
+LEVEL, NUMBER, WORD, INTERNAL = range(4)
 LONGEST_SHAPE = LONGEST_KEY  # longer ones are remembered by their beginning and a digest
 SHAPES_BUDGET = 16 << 20
 MOST_SCOPES = 3
@@ -98,6 +98,9 @@ class RuleSet:
         for pattern, level in severity_patterns():
             patterns.append(pattern)
             roles.append((LEVEL, level))
+        for pattern in internal_patterns():
+            patterns.append(pattern)
+            roles.append((INTERNAL, 0))
         for pattern in number_patterns():
             patterns.append(pattern)
             roles.append((NUMBER, 0))
@@ -124,6 +127,16 @@ class RuleSet:
     def engine(self) -> str:
         """The engine in use: "hyperscan" or "re2"."""
         return self._matcher.name
+
+    @property
+    def scoped(self) -> bool:
+        """Whether a rule says `where`."""
+        return bool(self._scoped)
+
+    def scope(self, source: str, path: str | None) -> bytes:
+        """Which rules apply to lines from there; equal for origins to which the same ones do."""
+        applies = self._scope(source, path)
+        return b"" if applies is None else applies.tobytes()
 
     def scan(self, batch: Batch) -> Scan:
         """Find winners, levels and numbers of a batch's messages."""
@@ -196,12 +209,14 @@ class RuleSet:
         starts = line_starts(text)
         hits = self._matcher.scan(text, starts)
         role = self._role[hits.pattern]
-        levels = _levels(starts, hits, self._owner, role == LEVEL).tolist()
+        levels = _levels(starts, hits, self._owner, role == LEVEL)
+        internal = np.unique(hits.line[role == INTERNAL])
+        levels[internal[levels[internal] == LEVELS[Severity.INFO]]] = LEVELS[Severity.DEBUG]
         ends = _ends(starts, hits, role == NUMBER)
         candidates = self._candidates(lines, hits, role == WORD, scope)
         for number, (shape, same) in enumerate(places.items()):
             winner, ask = self._decide(candidates.get(number, ()), lines[number])
-            value = (winner + 1) << LEVEL_BITS | levels[number]
+            value = (winner + 1) << LEVEL_BITS | int(levels[number])
             captures = winner != NO_RULE and self.rules[winner].captures
             if ask or captures or (number in ends and winner == NO_RULE):
                 spans = self._capturing(winner).spans(lines[number]) if captures and not ask else None

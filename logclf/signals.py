@@ -68,10 +68,18 @@ def _severity_patterns() -> list[tuple[str, Severity]]:
         ]
     for severity, words in POSTGRES.items():
         found.append((rf"(?:^|[ \]])(?:{words}):  ", severity))
+    # xinetd[811]: warning: …; what daemons call an error there is too often a client's failed log-in
+    found.append((r"(?:\]|[a-z]): (?:warning|Warning): ", Severity.WARN))
     for severity, mark in REDIS.items():
         found.append((rf"^\d+:[MSCX] \d+ \w+ (?:\d+ )?\d\d:\d\d:\d\d\.\d+ {mark} ", severity))
     return found
 
+
+# Android's platform says INFO where it traces its own methods: `I PanelView: onTrackingStarted`. That is DEBUG.
+INTERNAL = (
+    r"^\d\d-\d\d \d\d:\d\d:\d\d\.\d+ +\d+ +\d+ I [^:]*: [a-z]+[A-Z]",
+    r"^I/[^ :]{1,60}\( *\d+\): [a-z]+[A-Z]",
+)
 
 NUMBERS = (
     r'(?i)\bHTTP/[0-9.]+"? \d{3}\b',
@@ -89,6 +97,12 @@ NUMBERS = (
 def severity_patterns() -> tuple[tuple[str, int], ...]:
     """Patterns with the level (see `taxonomy.LEVELS`) that a match states."""
     return tuple((parse(source).detect, LEVELS[severity]) for source, severity in _severity_patterns())
+
+
+@lru_cache(maxsize=1)
+def internal_patterns() -> tuple[str, ...]:
+    """Patterns of lines that call themselves INFO and are a trace of internals, so DEBUG."""
+    return tuple(parse(source).detect for source in INTERNAL)
 
 
 @lru_cache(maxsize=1)

@@ -20,3 +20,14 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["LOGCLF_CACHE_DIR"]
     else:
         os.environ["LOGCLF_CACHE_DIR"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No model that somebody chose on this machine is used by a test."""
+    directory = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOGCLF_STATE_DIR", str(directory))
+        for name in ("LOGCLF_PROFILE", "LOGCLF_TAXONOMY", "LOGCLF_MODEL", "LOGCLF_RULES"):
+            patch.delenv(name, raising=False)
+        yield directory

@@ -34,9 +34,52 @@ def test_a_verdict_has_one_code() -> None:
 def test_code_plus_level_is_the_same_verdict_with_that_severity(severity: Severity) -> None:
     table = VerdictTable(DEFAULT)
     table.rule("other", "Error", None)
-    base = table.rule("r", "Security Alert", Severity.FATAL)
-    assert table.verdicts[base] == Verdict("Security Alert", "FATAL", "rules", 1.0, rule="r")
-    assert table.verdicts[base + LEVELS[severity]] == Verdict("Security Alert", severity.name, "rules", 1.0, rule="r")
+    base = table.rule("r", "HTTP Status", Severity.WARN)
+    assert table.verdicts[base] == Verdict("HTTP Status", "WARN", "rules", 1.0, rule="r")
+    assert table.verdicts[base + LEVELS[severity]] == Verdict("HTTP Status", severity.name, "rules", 1.0, rule="r")
+
+
+@pytest.mark.parametrize(
+    ("label", "own", "stated", "severity"),
+    [
+        ("Error", None, "INFO", "WARN"),  # raised to the label's floor
+        ("Error", None, "FATAL", "ERROR"),  # above its ceiling: the label's own
+        ("Error", Severity.WARN, "FATAL", "WARN"),  # or the rule's
+        ("Error", Severity.INFO, "DEBUG", "INFO"),  # a rule may go below the floor, and then that is the floor
+        ("System Notification", Severity.DEBUG, "FATAL", "DEBUG"),
+        ("System Notification", None, "WARN", "WARN"),
+        ("Critical Error", None, "WARN", "ERROR"),
+        ("Security Alert", None, "ERROR", "ERROR"),
+    ],
+)
+def test_a_stated_level_counts_within_what_the_label_allows(
+    label: str, own: Severity | None, stated: str, severity: str
+) -> None:
+    table = VerdictTable(DEFAULT)
+    code = table.rule("r", label, own) + LEVELS[Severity[stated]]
+    assert table.verdicts[code].severity == severity
+
+
+@pytest.mark.parametrize(
+    ("label", "stated", "severity"),
+    [
+        ("System Notification", "ERROR", "ERROR"),
+        ("System Notification", "FATAL", "ERROR"),
+        ("Error", "FATAL", "ERROR"),
+        ("Error", "INFO", "WARN"),
+    ],
+)
+def test_a_model_never_hides_an_error(label: str, stated: str, severity: str) -> None:
+    table = VerdictTable(DEFAULT)
+    code = table.answer(label, 0.9, "model", "m@1") + LEVELS[Severity[stated]]
+    assert table.verdicts[code].severity == severity
+
+
+@pytest.mark.parametrize("stated", SEVERITIES)
+def test_what_nobody_answered_keeps_the_level_it_states(stated: Severity) -> None:
+    table = VerdictTable(DEFAULT)
+    code = table.unclassified("low_confidence", "Error", 0.4, "m@1") + LEVELS[stated]
+    assert table.verdicts[code].severity == stated.name
 
 
 def test_severity_falls_back_to_the_labels() -> None:

@@ -6,13 +6,15 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logclf import masking
 from logclf.batch import Batch, Verdict, line_starts
-from logclf.cascade import TEMPLATE_BYTES, Answer, Cascade, Novel, Route
+from logclf.cascade import ALL_STAGES, TEMPLATE_BYTES, Answer, Cascade, Novel, Route
 from logclf.errors import StageError
 from logclf.rulefile import Rule, Where
 from logclf.rules import RuleSet
@@ -67,11 +69,52 @@ def test_a_template_is_asked_once_and_later_lines_say_cached() -> None:
     model = FakeStage("model", SURE)
     made = cascade(model)
     first, second = verdicts(made, "disk 1 at 10%", "disk 22 at 95%")
-    (third,) = verdicts(made, "disk 3 at 4%")
+    (third,) = verdicts(made, "disk 3 at 40%")
     assert first == Verdict("Resource Usage", "INFO", "model", 0.99, model="model@1")
     assert second == third == Verdict("Resource Usage", "INFO", "model", 0.99, model="model@1", cached=True)
     assert [novel.template for novel in model.asked] == ["disk <n> at <n>%"]
     assert (made.counts.templates, made.counts.memory_hits, made.counts.memory_misses) == (1, 1, 2)
+
+
+def test_what_a_line_is_given_does_not_depend_on_the_lines_before_it() -> None:
+    texts = ["disk sda ok", "disk sda1 ok", "login 0x1f ok", "login 1x1f ok", "login bob ok", "login bob1 ok"]
+
+    def given_(order: list[str]) -> dict[str, list[str]]:
+        model = FakeStage(
+            "model", {"<n>": Answer("Resource Usage", 0.9, True), "login": Answer("User Action", 0.8, True)}
+        )
+        found = verdicts(cascade(model), *order, *order)
+        return {text: [verdict.label for verdict in found[at :: len(order)]] for at, text in enumerate(order)}
+
+    assert given_(texts) == given_(texts[::-1])
+
+
+def test_answers_given_elsewhere_are_learned_by_key_and_nobody_is_asked_again() -> None:
+    model, other = FakeStage("model", SURE), FakeStage("model", SURE)
+    lines = ["disk 1 at 10%", "login of bob", "disk 22 at 5%"]
+    expected = verdicts(cascade(model), *lines)
+    novel = {masking.mask([line.encode()])[0]: Novel(line, line.encode(), "") for line in lines}
+    made = cascade(other)
+    made.learn(cascade(model).answers(novel, ALL_STAGES), ALL_STAGES)
+    found = verdicts(made, *lines)
+    assert other.asked == []
+    assert [msgspec.structs.replace(verdict, cached=False) for verdict in expected] == found
+
+
+def test_answers_that_failed_are_not_handed_on() -> None:
+    model = FakeStage("model", SURE)
+    model.broken = True
+    assert cascade(model).answers({b"disk": Novel("disk", b"disk", "")}, ALL_STAGES) == {}
+
+
+def test_origins_that_are_treated_alike_are_told_by_their_treatment() -> None:
+    assert not cascade().minds_source
+    routed = cascade(routes=[Route("pay*", ("rules",))])
+    assert routed.minds_source
+    assert routed.treatment("pay-eu") == routed.treatment("pay-us") != routed.treatment("shop")
+    scoped = cascade(rules=[make_rule("full", "full", where=Where(source=("db*",)))])
+    assert scoped.minds_source
+    assert scoped.treatment("db1") == scoped.treatment("db2") != scoped.treatment("shop")
 
 
 def test_first_level_keys_that_share_a_template_are_asked_once() -> None:
@@ -211,7 +254,7 @@ def test_where_conditions_hold_in_the_cascade() -> None:
 
 
 def test_level_in_the_text_beats_the_labels() -> None:
-    made = cascade(FakeStage("model", SURE), rules=[make_rule("full", "full", severity="WARN")])
+    made = cascade(FakeStage("model", SURE), rules=[make_rule("full", "full", label="Resource Usage", severity="WARN")])
     found = verdicts(made, "disk full", "FATAL disk full", "disk ok", "[error] disk ok")
     assert [verdict.severity for verdict in found] == ["WARN", "FATAL", "INFO", "ERROR"]
 

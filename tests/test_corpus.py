@@ -12,7 +12,7 @@ from logclf import resources
 from logclf.errors import ConfigError
 from logclf.taxonomy import DEFAULT
 from logclf.training.corpus import SLOTS, CorpusTemplate, fill, read_corpus, render, samples
-from logclf.training.default import training_texts
+from logclf.training.default import training_readings
 
 CORPUS = resources.MODELS / "default" / "corpus"
 
@@ -37,9 +37,10 @@ def test_rendering_is_reproducible(templates: list[CorpusTemplate]) -> None:
 
 
 def test_texts_are_distinct_and_most_templates_give_one(templates: list[CorpusTemplate]) -> None:
-    texts = training_texts(templates)
-    assert len(texts) > len(templates)
-    assert not any("{" + slot + "}" in text for text in list(texts)[:2000] for slot in ("ip", "int", "user"))
+    readings, owners = training_readings(templates)
+    assert len(set(readings)) == len(readings) == len(owners) > 2 * len(templates)
+    texts = [reading.text for reading in readings[:2000]]
+    assert not any("{" + slot + "}" in text for text in texts for slot in ("ip", "int", "user"))
 
 
 @pytest.mark.parametrize("slot", sorted(SLOTS))

@@ -19,8 +19,12 @@ import pytest
 from logclf.cascade import Answer, Novel
 from logclf.encoders import NGrams, StaticEncoder
 from logclf.errors import ArtifactError, StageError
+from logclf.features import TOLD_LEVELS, Reading
 from logclf.model import (
+    FEW_EXAMPLES,
+    FORMAT,
     MANIFEST,
+    UNFAMILIAR,
     TOKENIZER,
     WEIGHTS,
     Heads,
@@ -30,6 +34,7 @@ from logclf.model import (
     read_manifest,
     save_model,
     seal_of,
+    with_levels,
 )
 
 from .test_encoders import SCALES, VECTORS, tokenizer
@@ -39,8 +44,13 @@ WIDTH = 1 << 10
 
 
 def manifest(**changes: Any) -> Manifest:
-    made = Manifest(1, "small", "2.0", list(LABELS), "static", 1.5, 0.6, {})
+    made = Manifest(FORMAT, "small", "2.0", list(LABELS), "static", 1.5, 0.6, {})
     return msgspec.structs.replace(made, **changes)
+
+
+def read(*texts: str) -> list[Reading]:
+    """Texts as the model reads them, with no header and no level."""
+    return [Reading("", text, "") for text in texts]
 
 
 def weights() -> dict[str, Any]:
@@ -48,7 +58,7 @@ def weights() -> dict[str, Any]:
     return {
         "static": VECTORS,
         "static_scales": SCALES,
-        "dense": chance.normal(size=(2, 3)).astype(np.float32),
+        "dense": chance.normal(size=(2 + len(TOLD_LEVELS), 3)).astype(np.float32),
         "dense_bias": chance.normal(size=3).astype(np.float32),
         "ngrams": chance.normal(size=(WIDTH, 3)).astype(np.float16),
         "ngrams_bias": chance.normal(size=3).astype(np.float32),
@@ -87,14 +97,14 @@ def test_save_and_load_round_trip(artifact: Path) -> None:
         given["dense"], given["dense_bias"], given["ngrams"], given["ngrams_bias"], np.zeros((0, 0), np.float32)
     )
     direct = Model(manifest(), StaticEncoder(VECTORS, SCALES, tokenizer()), NGrams(given["idf"]), heads)
-    texts = ["disk full", "", "on", "something else entirely"]
+    texts = read("disk full", "", "on", "something else entirely")
     np.testing.assert_array_equal(model.probabilities(texts), direct.probabilities(texts))
     assert sorted(path.name for path in artifact.iterdir()) == sorted([MANIFEST, TOKENIZER, WEIGHTS])
 
 
 def test_probabilities_sum_to_one_and_do_not_depend_on_the_batch(artifact: Path) -> None:
     model = load_model(artifact)
-    texts = ["disk full", "", "é", "on disk", "disk full"]
+    texts = read("disk full", "", "é", "on disk", "disk full")
     table = model.probabilities(texts)
     np.testing.assert_allclose(table.sum(axis=1), 1, atol=1e-5)
     for row, text in zip(table, texts, strict=True):
@@ -120,15 +130,16 @@ def test_numpy_gives_scikit_learns_probabilities() -> None:
     encoder, ngrams = StaticEncoder(VECTORS, SCALES, tokenizer()), NGrams(np.ones(WIDTH, np.float32))
     rows, columns, values = ngrams.encode(texts)
     table = sparse.csr_matrix((values, (rows, columns)), shape=(len(texts), WIDTH))
-    dense = linear.LogisticRegression(C=10).fit(encoder.encode(texts), truth)
+    vectors = with_levels(encoder.encode(texts), read(*texts))
+    dense = linear.LogisticRegression(C=10).fit(vectors, truth)
     grams = linear.LogisticRegression(C=10).fit(table, truth)
     heads = Heads(
         dense.coef_.T.astype(np.float32), dense.intercept_.astype(np.float32),
         grams.coef_.T.astype(np.float32), grams.intercept_.astype(np.float32), np.zeros((0, 0), np.float32),
     )  # fmt: skip
-    mean = (dense.predict_log_proba(encoder.encode(texts)) + grams.predict_log_proba(table)) / 2 / 1.5
+    mean = (dense.predict_log_proba(vectors) + grams.predict_log_proba(table)) / 2 / 1.5
     expected = np.exp(mean) / np.exp(mean).sum(axis=1, keepdims=True)
-    found = Model(manifest(), encoder, ngrams, heads).probabilities(texts)
+    found = Model(manifest(), encoder, ngrams, heads).probabilities(read(*texts))
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert found.argmax(axis=1).tolist() == truth
 
@@ -136,7 +147,7 @@ def test_numpy_gives_scikit_learns_probabilities() -> None:
 def test_answers_are_sure_from_the_threshold_on(artifact: Path) -> None:
     novel = [Novel(text, text.encode(), "") for text in ("disk full", "<n> <n>", "")]
     model = load_model(artifact)
-    best = float(model.probabilities(["disk full"]).max())
+    best = float(model.probabilities(read("disk full")).max())
     for threshold, sure in ((best - 0.01, True), (best + 0.01, False)):
         rewrite(artifact, lambda data, threshold=threshold: data.update(threshold=threshold))
         answer, *wordless = load_model(artifact).answer(novel)
@@ -144,6 +155,44 @@ def test_answers_are_sure_from_the_threshold_on(artifact: Path) -> None:
         assert (answer.sure, answer.label in LABELS) == (sure, True)
         assert answer.confidence == pytest.approx(best)
         assert wordless == [None, None]
+
+
+def test_a_label_with_few_examples_is_a_guess_only(artifact: Path) -> None:
+    novel = [Novel("disk full", b"disk full", "")]
+    rewrite(artifact, lambda data: data.update(threshold=0.0))
+    answer = load_model(artifact).answer(novel)[0]
+    assert answer
+    assert answer.sure
+    rewrite(artifact, lambda data: data.update(thin=[answer.label]))
+    assert load_model(artifact).answer(novel) == [Answer(answer.label, answer.confidence, False, FEW_EXAMPLES)]
+
+
+def test_what_the_background_claims_is_unfamiliar(tmp_path: Path) -> None:
+    made = weights()
+    for name in ("dense", "dense_bias", "ngrams", "ngrams_bias"):
+        made[name] = np.concatenate((made[name], np.zeros_like(made[name][..., :1])), axis=-1)
+    for bias, sure in ((-30.0, True), (30.0, False)):
+        made["dense_bias"][-1] = bias
+        directory = tmp_path / str(sure)
+        save_model(directory, manifest(background=True, threshold=0.0), made, {TOKENIZER: tokenizer()})
+        model = load_model(directory)
+        answer = model.answer([Novel("disk full", b"disk full", "")])[0]
+        assert answer
+        assert answer.label in LABELS
+        assert model.probabilities(read("disk full")).shape == (1, 3)
+        if not sure:
+            assert answer.reason == UNFAMILIAR
+            assert answer.confidence < 0.5
+
+
+def test_a_level_is_told_beside_the_text(artifact: Path) -> None:
+    model = load_model(artifact)
+    plain, warned, fatal = (
+        model.probabilities([Reading("", "disk full", level)])[0] for level in ("", "warn", "fatal")
+    )
+    assert not np.allclose(plain, warned)
+    np.testing.assert_array_equal(plain, fatal)
+    assert Reading("sshd", "disk full", "warn").hinted == "sshd: disk full level=warn"
 
 
 def test_a_failing_encoder_is_a_failed_stage() -> None:
@@ -190,10 +239,10 @@ def test_a_manifest_that_is_none(artifact: Path, text: str) -> None:
         load_model(artifact)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 1, "2", None])
 def test_another_format(artifact: Path, version: Any) -> None:
     rewrite(artifact, lambda data: data.update(format=version))
-    with pytest.raises(ArtifactError, match=f"model format {version!r}; this logclf reads format 1"):
+    with pytest.raises(ArtifactError, match=f"model format {version!r}; this logclf reads format 2"):
         load_model(artifact)
 
 
@@ -204,6 +253,8 @@ def test_another_format(artifact: Path, version: Any) -> None:
         {"encoder": ""},
         {"labels": []},
         {"temperature": 0},
+        {"mix": 1.1},
+        {"background": True},
         {"labels": LABELS[:2]},
         {"surprise": 1},
     ],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +14,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .helpers import ROOT
+from logclf.store import Store
 
+from . import classic
+from .helpers import ROOT
+from .test_store import write_model
+
+WORDS = "disk link node card pool queue".split()
 README = (ROOT / "README.md").read_text("utf-8")
 
 
@@ -27,10 +34,21 @@ COMMANDS = [
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A directory with the files that the README's commands name."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with the files and models that the README's commands name."""
+    monkeypatch.setenv("LOGCLF_STATE_DIR", str(tmp_path / "state-of-models"))
+    shutil.copytree(ROOT / "rules" / "profiles" / "bank", tmp_path / "my-bank")
+    write_model(tmp_path / "my-model")
+    for _ in range(2):
+        Store().add(tmp_path / "my-model", "ours")
     sample = ROOT / "tests" / "data" / "sample.log"
     (tmp_path / "app.log").write_bytes(sample.read_bytes())
+    (tmp_path / "tickets.csv").write_text("timestamp,source,log_message\n1,shop,payment 4711 declined\n")
+    classic.write(tmp_path / "history.csv")
+    rows = [f"{label},{what} {n}\n" for label, what in (("Low", "started"), ("High", "lost")) for n in WORDS]
+    (tmp_path / "incidents.csv").write_text("label,message\n" + "".join(rows))
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "app.log.gz").write_bytes(gzip.compress(sample.read_bytes()))
     (tmp_path / "my-rules").mkdir()
     (tmp_path / "my-rules" / "shop.yaml").write_text(next(b for b in blocks("yaml") if "shop.payment" in b))
     return tmp_path

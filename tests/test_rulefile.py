@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logclf.errors import ConfigError
-from logclf.rulefile import MAX_DEPTH, check_rules, load_file, parse_rules
+from logclf.rulefile import check_rules, load_file, parse_rules
 from logclf.taxonomy import DEFAULT
+from logclf.yamlfile import MAX_DEPTH
 
 GOOD = """\
 version: 1
@@ -170,7 +171,7 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_file_beyond_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logclf.rulefile.MAX_FILE", 100)
+    monkeypatch.setattr("logclf.yamlfile.MAX_FILE", 100)
     path = tmp_path / "big.yaml"
     path.write_text(GOOD)
     with pytest.raises(ConfigError, match="the limit is 100"):

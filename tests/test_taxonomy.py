@@ -47,3 +47,10 @@ def test_a_taxonomy_never_changes() -> None:
     with pytest.raises(AttributeError):
         DEFAULT.name = "other"  # type: ignore[misc]
     assert msgspec.convert(msgspec.to_builtins(DEFAULT), Taxonomy) == DEFAULT
+
+
+def test_a_severity_lies_between_floor_and_ceiling() -> None:
+    Taxonomy("t", (Label("a", "d", Severity.WARN, floor=Severity.INFO, ceiling=Severity.ERROR),))
+    for floor, ceiling in ((Severity.ERROR, Severity.FATAL), (Severity.TRACE, Severity.INFO)):
+        with pytest.raises(ConfigError, match="'a': its severity is not between its floor and its ceiling"):
+            Taxonomy("t", (Label("a", "d", Severity.WARN, floor=floor, ceiling=ceiling),))

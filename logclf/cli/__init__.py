@@ -18,10 +18,14 @@ from ..version import __version__
 COMMANDS = {
     "tail": ("tail", "Follow log files and write every line, labelled, as JSON lines."),
     "filter": ("filter", "Label stdin to stdout: one event out for one line in, in order."),
+    "classify": ("classify", "Label archives: CSV, Parquet, JSON lines, text, compressed or not."),
+    "train": ("train", "Train a model on your own labelled lines."),
+    "eval": ("eval", "Measure rules and model on a labelled table."),
     "bench": ("bench", "Time the whole path on a file."),
     "validate": ("rules", "Check rule files: file:line of everything that is wrong."),
     "test": ("rules", "Run the examples of rules through the whole rule set."),
     "rules": ("rules", "List, show and explain rules."),
+    "models": ("models", "List, show, choose, store and compare models."),
 }
 log = logging.getLogger("logclf")
 
@@ -76,7 +80,9 @@ def main() -> None:
         log.error("stdout: %s", error.strerror or error)
         code = 1
     except LogclfError as error:
-        log.error("%s", error)
+        from ..pretty import visible  # with numpy, which only a failing command need load
+
+        log.error("%s", visible(str(error)))  # names of files and labels are in it
         code = exit_code(error)
     close_stdout()
     sys.exit(code)

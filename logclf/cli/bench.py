@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .stream import cascade_options, model_name, share
+from .stream import CascadeOptions, cascade_options, share
 
 if TYPE_CHECKING:
     from ..batch import Batch, Classified
@@ -24,13 +24,12 @@ STEPS = ("read", "decode", "classify", "encode", "write")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
 @cascade_options
-def bench_command(file: Path, as_json: bool, rules: tuple[Path, ...], model: str) -> None:
+def bench_command(file: Path, as_json: bool, chosen: CascadeOptions) -> None:
     """Time the whole path on FILE: read, decode, classify, encode, write to /dev/null. Nothing is kept."""
-    from ..sources.tail import open_regular
-    from ..topology import build_cascade  # 0.1 s with the engine, which --help need not pay
+    from ..sources.tail import open_regular  # 0.1 s with the engine, which --help need not pay
 
     os.close(open_regular(str(file)))  # complain before the rules are compiled
-    cascade = build_cascade(rules, model_name(model))
+    cascade = chosen.build()
     report = measure(file, cascade)
     if as_json:
         from msgspec import json

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import click
 
-from .stream import cascade_options, flush_option, keys, message_key_option, model_name, summary
+from .stream import CascadeOptions, cascade_options, flush_option, keys, message_key_option, summary
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +30,7 @@ log = logging.getLogger(__name__)
 @message_key_option
 @cascade_options
 @flush_option
-def filter_command(
-    form: str, source: str, message_keys: str, rules: tuple[Path, ...], model: str, flush_ms: int
-) -> None:
+def filter_command(form: str, source: str, message_keys: str, chosen: CascadeOptions, flush_ms: int) -> None:
     """Label stdin to stdout: one JSON event out for one line or JSON event in, in order.
 
     Made to run inside a log shipper: stdout carries events and nothing else, the end of stdin and SIGTERM drain, and a
@@ -46,12 +43,13 @@ def filter_command(
     from ..sinks import DescriptorSink
     from ..sources.stdin import PipeSource
     from ..sources.stop import Stop
-    from ..topology import build_cascade
 
     stop = Stop()
     forms = frozenset((TEXT,)) if form == "text" else EVENT_FORMS
     decoder = Decoder(source, None, forms, keys(message_keys))
     stop.on_signals()  # first of all: what is in the pipe is labelled even if one comes now
-    cascade = build_cascade(rules, model_name(model))
-    tally = run(PipeSource(0, decoder, stop, flush_ms / 1000), cascade, DescriptorSink(1, Encoder(cascade.table)))
+    cascade, switch = chosen.follow()
+    lines = PipeSource(0, decoder, stop, flush_ms / 1000)
+    sink = DescriptorSink(1, Encoder(cascade.table))
+    tally = run(lines, cascade, sink, before_batch=switch)
     log.info("%s", summary(tally, cascade.table, decoder.counts))

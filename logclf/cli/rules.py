@@ -9,18 +9,29 @@ import click
 
 from .. import resources
 from ..errors import ConfigError
+from .stream import vocabulary_options
 
 if TYPE_CHECKING:
     from ..rulefile import Rule
     from ..rules import RuleSet
+    from ..topology import Setup
 
 # The engine's modules (numpy, Hyperscan, YAML: 0.15 s) are imported inside the commands, so that `--help` stays quick.
 
 RULE_PATHS = click.argument("paths", metavar="[RULES]...", nargs=-1, type=click.Path(path_type=Path))
 
 
-def _files(paths: tuple[Path, ...]) -> list[Path]:
-    return resources.rule_files(list(paths)) if paths else resources.packs()
+def _setup(profile: str, taxonomy: Path | None, paths: tuple[Path, ...] = ()) -> Setup:
+    """What a stream with these options would be made of, but for the model."""
+    from ..topology import NO_MODEL, resolve
+
+    return resolve(profile, taxonomy, paths, NO_MODEL)
+
+
+def _files(setup: Setup) -> list[Path]:
+    """The rule files to check: those that were named, else the profile's, else the shipped packs if they apply."""
+    named = resources.rule_files(list(setup.rules)) or list(setup.profile_rules)
+    return named or (resources.packs() if setup.packs else [])
 
 
 def _report(problems: list[ConfigError], done: str) -> int:
@@ -33,17 +44,18 @@ def _report(problems: list[ConfigError], done: str) -> int:
 
 @click.command("validate")
 @RULE_PATHS
-def validate_command(paths: tuple[Path, ...]) -> int:
-    """Check rule files and directories (the shipped packs where none are named).
+@vocabulary_options
+def validate_command(paths: tuple[Path, ...], profile: str, taxonomy: Path | None) -> int:
+    """Check rule files and directories (the profile's, or the shipped packs, where none are named).
 
     Reports unknown keys and labels, repeated ids, patterns that an engine refuses or that match everything, rules that
     another one shadows, and examples that do not hold among these rules. Exit 1 with findings.
     """
     from ..rulecheck import check_files, failed_examples
     from ..rules import RuleSet
-    from ..taxonomy import DEFAULT
 
-    rules, problems = check_files(_files(paths), DEFAULT)
+    setup = _setup(profile, taxonomy, paths)
+    rules, problems = check_files(_files(setup), setup.taxonomy)
     if not problems:
         problems = list(failed_examples(RuleSet(rules)))
     return _report(problems, f"{len(rules)} rules are valid")
@@ -51,26 +63,37 @@ def validate_command(paths: tuple[Path, ...]) -> int:
 
 @click.command("test")
 @RULE_PATHS
-def test_command(paths: tuple[Path, ...]) -> int:
-    """Run the examples of rules through the whole ordered rule set, shipped packs included.
+@vocabulary_options
+def test_command(paths: tuple[Path, ...], profile: str, taxonomy: Path | None) -> int:
+    """Run the examples of rules (the profile's, or the shipped packs, where none are named) through the whole ordered
+    rule set, as a stream would have it.
 
     Each rule must win its `match` examples and must not win its `no_match` examples. Exit 1 with findings.
     """
     from ..rulecheck import check_files, failed_examples
     from ..rules import RuleSet
-    from ..taxonomy import DEFAULT
+
+    setup = _setup(profile, taxonomy, paths)
+    files = _files(setup)
+    own, problems = check_files(files, setup.taxonomy)
+    if not problems:
+        ids = frozenset(rule.id for rule in own)
+        problems = list(failed_examples(RuleSet(_as_in_a_stream(own, files, setup)), ids))
+    examples = sum(len(rule.spec.examples.match) + len(rule.spec.examples.no_match) for rule in own)
+    return _report(problems, f"{examples} examples of {len(own)} rules pass")
+
+
+def _as_in_a_stream(own: list[Rule], files: list[Path], setup: Setup) -> list[Rule]:
+    """The rules that are tested among all others; a pack that is tested itself stays in its place."""
+    from ..rulecheck import check_files
     from ..topology import together
 
-    files = _files(paths)
-    own, problems = check_files(files, DEFAULT)
-    shipped, _ = check_files(resources.packs(), DEFAULT)
-    ids = frozenset(rule.id for rule in own)
-    # As in a stream; but a pack that is tested itself stays in its place.
-    rules = shipped if {path.resolve() for path in files} <= set(resources.packs()) else together(own, shipped)
-    examples = sum(len(rule.spec.examples.match) + len(rule.spec.examples.no_match) for rule in own)
-    if not problems:
-        problems = list(failed_examples(RuleSet(rules), ids))
-    return _report(problems, f"{examples} examples of {len(own)} rules pass")
+    packs = resources.packs() if setup.packs else []
+    shipped, _ = check_files(packs, setup.taxonomy)
+    if packs and {path.resolve() for path in files} <= set(packs):
+        return shipped
+    profile, _ = check_files(setup.profile_rules if setup.rules else (), setup.taxonomy)
+    return together(own, together(profile, shipped))
 
 
 @click.group("rules")
@@ -83,32 +106,32 @@ OWN_RULES = click.option(
     "paths",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Rule file or directory, before the shipped packs.",
+    help="Rule file or directory, before the profile's and the shipped packs.",
 )
 
 
-def _rule_set(paths: tuple[Path, ...]) -> RuleSet:
-    from ..topology import build_rules
-
-    return build_rules(paths)
+def _rule_set(paths: tuple[Path, ...], profile: str, taxonomy: Path | None) -> RuleSet:
+    return _setup(profile, taxonomy, paths).rule_set()
 
 
 @rules_command.command("list")
 @OWN_RULES
-def list_command(paths: tuple[Path, ...]) -> None:
+@vocabulary_options
+def list_command(paths: tuple[Path, ...], profile: str, taxonomy: Path | None) -> None:
     """All rules in the order in which they are tried: id, label, where they stand."""
-    for rule in _rule_set(paths).rules:
+    for rule in _rule_set(paths, profile, taxonomy).rules:
         click.echo(f"{rule.id:40} {rule.spec.label:20} {_short(rule.origin)}")
 
 
 @rules_command.command("show")
 @OWN_RULES
+@vocabulary_options
 @click.argument("rule_id", metavar="ID")
-def show_command(paths: tuple[Path, ...], rule_id: str) -> None:
+def show_command(paths: tuple[Path, ...], profile: str, taxonomy: Path | None, rule_id: str) -> None:
     """One rule, whole, as YAML."""
     import yaml  # 30 ms, and only this command writes YAML
 
-    rules = _rule_set(paths).rules
+    rules = _rule_set(paths, profile, taxonomy).rules
     rule = next((rule for rule in rules if rule.id == rule_id), None)
     if rule is None:
         raise click.UsageError(f"no rule has the id {rule_id!r}; see `logclf rules list`")
@@ -118,16 +141,19 @@ def show_command(paths: tuple[Path, ...], rule_id: str) -> None:
 
 @rules_command.command("explain")
 @OWN_RULES
+@vocabulary_options
 @click.option("--source", default="", help="Take the line to come from this source.")
 @click.option("--path", "file", default=None, help="Take the line to come from this file.")
 @click.argument("line")
-def explain_command(paths: tuple[Path, ...], source: str, file: str | None, line: str) -> int:
+def explain_command(
+    paths: tuple[Path, ...], profile: str, taxonomy: Path | None, source: str, file: str | None, line: str
+) -> int:
     """Which rules match LINE, which one wins, and what it captures. Exit 1 where none does."""
     from ..rulecheck import single_line
     from ..rules import NO_RULE
     from ..taxonomy import SEVERITIES
 
-    ruleset = _rule_set(paths)
+    ruleset = _rule_set(paths, profile, taxonomy)
     batch = single_line(line, source, file)
     scan = ruleset.scan(batch)
     position = int(scan.rule[0])

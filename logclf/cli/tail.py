@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from ..errors import OutputClosedError, OutputError
-from .stream import cascade_options, flush_option, keys, message_key_option, model_name, summary
+from .stream import CascadeOptions, cascade_options, flush_option, keys, message_key_option, summary
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,7 @@ def tail_command(
     pretty: bool,
     source: str | None,
     message_keys: str,
-    rules: tuple[Path, ...],
-    model: str,
+    chosen: CascadeOptions,
     flush_ms: int,
 ) -> int:
     """Follow log FILES (names and globs) and write every line, labelled, to stdout as JSON lines.
@@ -75,7 +74,6 @@ def tail_command(
     from ..sinks import DescriptorSink, open_output, regular_file
     from ..sources.stop import Stop
     from ..sources.tail import Begin, TailSource
-    from ..topology import build_cascade
 
     names = keys(message_keys)
     stop, counts = Stop(), DecodeCounts()
@@ -87,7 +85,7 @@ def tail_command(
     tailed = TailSource(files, decoder, stop, follow=follow, begin=where, wait=flush_ms / 1000)
     tailed.output = regular_file(output)
     tailed.check()
-    cascade = build_cascade(rules, model_name(model))
+    cascade, switch = chosen.follow()
     tailed.store = CheckpointStore(checkpoint) if checkpoint else None
     sink: Sink
     if pretty:
@@ -99,7 +97,7 @@ def tail_command(
     stop.on_signals()
     tally = Tally(time.monotonic())
     try:
-        run(tailed, cascade, sink, tally)
+        run(tailed, cascade, sink, tally, switch)
     except OutputClosedError:
         raise  # the reader has what it wanted, and no summary was asked for
     except OutputError:
