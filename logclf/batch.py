@@ -110,6 +110,7 @@ class Classified:
     fields: dict[int, dict[str, object]]
 
 
+LIKELY = 0.5
 WIDTH = 8  # codes per verdict: itself, and one for each severity a line may state
 
 
@@ -165,8 +166,12 @@ class VerdictTable:
         model: str | None = None,
         cached: bool = False,
     ) -> int:
-        """The base code of "no stage answered"; confidence is that of the guess."""
-        severity = self.taxonomy.severity(guess or UNCLASSIFIED).name
+        """The base code of "no stage answered"; confidence is that of the guess.
+
+        A guess that is more likely wrong than right says nothing about how serious a line is.
+        """
+        believed = guess if guess and confidence >= LIKELY else UNCLASSIFIED
+        severity = self.taxonomy.severity(believed).name
         return self.code(
             Verdict(
                 UNCLASSIFIED,

@@ -76,7 +76,10 @@ class Confused(msgspec.Struct, frozen=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """Everything `logclf eval` says. weighted: by the table's count column, None without one; severity likewise."""
+    """Everything `logclf eval` says. weighted: by the table's count column, None without one; severity likewise.
+
+    rules: those that were wrong anywhere, the most often wrong first.
+    """
 
     rows: Figures
     templates: Figures
@@ -84,6 +87,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     severity: float | None
     calibration_error: float
     stages: list[Share]
+    rules: list[Share]
     sources: list[Share]
     labels: list[LabelLine]
     confused: list[Confused]
@@ -101,6 +105,7 @@ class Tested:
     first: array[int] = field(default_factory=lambda: array("b"))  # of its template
     count: array[int] = field(default_factory=lambda: array("q"))
     source: list[str] = field(default_factory=list)
+    rule: list[str] = field(default_factory=list)
     severity: Counter[bool] = field(default_factory=Counter)
     samples: dict[tuple[int, int], str] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
@@ -127,6 +132,7 @@ class Tested:
             self.first.append(template not in self.seen)
             self.seen.add(template)
             self.source.append(source)
+            self.rule.append(verdict.rule or "")
             self.counted = self.counted or rows.count is not None
             self.count.append(rows.count[at] if rows.count else 1)
             if rows.severity and (stated := severity_named(rows.severity[at])):
@@ -149,6 +155,9 @@ class Tested:
             severity=_ratio(agreed[True], agreed.total()) if agreed else None,
             calibration_error=round(calibration_error(confidence[modelled], (truth == guess)[modelled]), 4),
             stages=self._shares([STAGES[number] for number in self.stage]),
+            rules=sorted(
+                (each for each in self._shares(self.rule) if each.name and each.right < 1), key=_wrong, reverse=True
+            )[:MOST_SHOWN],
             sources=self._shares(self.source) if len(set(self.source)) > 1 else [],
             labels=self._labels(truth, guess),
             confused=self._confused(),
@@ -218,6 +227,10 @@ def severity_named(text: str) -> str | None:
     return name if name in Severity.__members__ else None
 
 
+def _wrong(share: Share) -> float:
+    return share.examples * (1 - share.right)
+
+
 def _ratio(part: int, whole: int) -> float:
     return round(part / whole, 4) if whole else 0.0
 
@@ -236,10 +249,14 @@ def tables(result: Evaluation, dropped: Counter[str]) -> str:
     if result.severity is not None:
         lines.append(f"severity agrees in {result.severity:.1%}")
     lines.append(f"calibration error of the model's confidence {result.calibration_error:.4f}")
-    for title, shares in (("stage", result.stages), ("source", result.sources)):
+    for title, shares in (
+        ("stage", result.stages),
+        ("rule that is wrong", result.rules),
+        ("source", result.sources),
+    ):
         if shares:
-            lines += ["", f"{title:22}{'examples':>10}{'share':>10}{'right':>10}"]
-            lines += [f"{visible(s.name)[:21]:22}{s.examples:10,}{s.share:10.3f}{s.right:10.3f}" for s in shares]
+            lines += ["", f"{title:32}{'examples':>10}{'share':>10}{'right':>10}"]
+            lines += [f"{visible(s.name)[:31]:32}{s.examples:10,}{s.share:10.3f}{s.right:10.3f}" for s in shares]
     lines += ["", f"{'label':22}{'examples':>10}{'precision':>10}{'recall':>10}{'F1':>10}"]
     lines += [
         f"{visible(each.name)[:21]:22}{each.examples:10,}{each.precision:10.3f}{each.recall:10.3f}{each.f1:10.3f}"

@@ -92,9 +92,15 @@ def test_severity_falls_back_to_the_labels() -> None:
 def test_unclassified_says_why_and_what_was_guessed() -> None:
     table = VerdictTable(DEFAULT)
     found = table.verdicts[table.unclassified("low_confidence", "Error", 0.41999, "m@1")]
-    assert found == Verdict("Unclassified", "ERROR", "none", 0.42, model="m@1", reason="low_confidence", guess="Error")
+    assert found == Verdict("Unclassified", "INFO", "none", 0.42, model="m@1", reason="low_confidence", guess="Error")
 
 
 def test_verdicts_never_change() -> None:
     with pytest.raises(AttributeError):
         Verdict("Error", "ERROR", "model", 1.0).label = "x"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("confidence", "severity"), [(0.49, "INFO"), (0.5, "ERROR")])
+def test_a_guess_gives_the_severity_only_where_it_is_likely(confidence: float, severity: str) -> None:
+    table = VerdictTable(DEFAULT)
+    assert table.verdicts[table.unclassified("low_confidence", "Error", confidence, "m@1")].severity == severity

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..pretty import visible
 from .stream import vocabulary_options
 
 if TYPE_CHECKING:
@@ -96,6 +95,7 @@ def train_command(
     goes into the store as the next version of --name, or into the profile's directory, or into --out.
     """
     started = time.monotonic()
+    check_extra()
     from ..profile import load_profile
     from ..taxonomyfile import load_taxonomy
     from ..training.embedders import embedder
@@ -153,6 +153,21 @@ def profile_model(profile: Profile) -> Path | None:
             str(profile.directory),
         )
     return profile.directory / MODEL
+
+
+def check_extra() -> None:
+    """Say what to install before anything is read.
+
+    Raises:
+        ConfigError: the packages that training takes are not there.
+    """
+    from importlib.util import find_spec
+
+    from ..errors import ConfigError
+
+    missing = [name for name in ("sklearn", "matplotlib", "threadpoolctl") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"training needs {', '.join(missing)}: pip install 'logclf[train]'")
 
 
 @contextmanager
@@ -218,6 +233,8 @@ class Place:
 
 def summary(report: Report, seconds: float) -> str:
     """What a person is told at the end."""
+    from ..pretty import visible  # with numpy, which --help need not load
+
     lines = [
         f"{report.rows:,} rows, {report.templates:,} templates, {len(report.labels)} labels; {seconds:.1f} s",
         *(f"left out: {count:,} rows with {reason}" for reason, count in report.dropped.items()),
@@ -242,31 +259,37 @@ def summary(report: Report, seconds: float) -> str:
 
 def overruled(report: Report) -> list[str]:
     """A line about templates with several labels, where there are any."""
+    from ..pretty import visible
+
     if not report.overruled:
         return []
     return [
         f"{report.overruled:,} rows have another label than most rows of their template, whose label counts; see the "
-        f"report, first of all {visible(report.conflicts[0].sample)[:80]!r}"
+        f"report, first of all {visible(report.conflicts[0].sample)[:80]}"
     ]
 
 
 def promise(report: Report) -> str:
     """What the threshold holds, and what it would take where it does not."""
+    from ..training.report import percent
+
+    target, bound = percent(report.target_precision), percent(report.precision_bound)
     if not report.coverage:
         least = f"; it takes at least {report.needed:,} more templates" if report.needed else ""
-        return (
-            f"this model always abstains, with a guess: no threshold is right in {report.target_precision:.0%} of "
-            f"held-out templates{least}; label more, or ask for less with --target-precision"
+        thin = all(each.thin for each in report.labels)
+        why = "every label has too few" if thin else f"no threshold is right in {target} of held-out"
+        return f"this model always abstains, with a guess: {why} templates{least}; label more" + (
+            "" if thin else ", or ask for less with --target-precision"
         )
     answers = (
-        f"from {report.threshold:.2f} on it answers {report.coverage:.1%} of new templates "
-        f"({report.coverage_rows:.1%} of rows), right in {report.precision:.1%} of them"
+        f"from {report.threshold:.2f} on it answers {percent(report.coverage)} of new templates "
+        f"({percent(report.coverage_rows)} of rows), right in {percent(report.precision)} of them"
     )
     if report.needed == 0:
-        return f"{answers}, and in at least {report.precision_bound:.1%} with 95 % certainty"
+        return f"{answers}, and in at least {bound} with 95 % certainty"
     more = (
         f"some {report.needed:,} more labelled templates like these would show it"
         if report.needed
         else "more templates like these would not show it"
     )
-    return f"{answers}; too few to promise {report.target_precision:.0%} (surely {report.precision_bound:.1%}): {more}"
+    return f"{answers}; too few to promise {target} (surely {bound}): {more}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -263,17 +264,10 @@ def folds(examples: Examples, groups: Sequence[str] | None) -> Iterator[tuple[In
         return
     smallest = int(np.bincount(examples.truth).max())
     count = max(2, min(FOLDS, smallest))
-    with ignoring_small_labels():
-        yield from StratifiedKFold(count, shuffle=True, random_state=0).split(places, examples.truth)
-
-
-def ignoring_small_labels() -> Any:
-    """A label with fewer examples than folds is in some folds only, which is said elsewhere."""
-    import warnings
-
-    context = warnings.catch_warnings()
-    warnings.simplefilter("ignore", UserWarning)
-    return context
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        # A label with fewer examples than folds is in some folds only, which is said elsewhere.
+        found = list(StratifiedKFold(count, shuffle=True, random_state=0).split(places, examples.truth))
+    yield from found
 
 
 def choose_strength(

@@ -272,7 +272,7 @@ class Bench:
         to_known = np.array([known.get(name, 0) for name in labelled.labels])
         label = to_known[np.array(labelled.label, np.int64)]
         order = np.random.default_rng(seed).permutation(len(template))
-        tested, kept = np.split(order, [int(len(order) * TEST_SHARE)])
+        tested, kept = np.split(order, [max(1, int(len(order) * TEST_SHARE))])
         tally = np.bincount(template[kept] * len(names) + label[kept], minlength=len(self.data.tally) * len(names))
         tally = tally.reshape(-1, len(names))
         train = np.flatnonzero(tally.sum(axis=1))
