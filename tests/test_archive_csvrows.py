@@ -50,7 +50,7 @@ def test_explained_columns_say_what_the_verdict_says(tmp_path: Path) -> None:
         ["message", "Stage", "stage", "target_label", "logclf_stage", "confidence", "severity", "rule"],
         ["disk sda full", "1", "2", "Resource Usage", "rules", "1.0", "INFO", "full"],
         ["login of bob", "3", "4", "User Action", "model", "0.8", "INFO", ""],
-        ["job failed", "5", "6", "Unclassified", "none", "0.4", "ERROR", ""],
+        ["job failed", "5", "6", "Unclassified", "none", "0.4", "INFO", ""],
     ]
 
 

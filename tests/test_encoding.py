@@ -179,7 +179,7 @@ def test_members_of_a_verdict() -> None:
     assert model == {"label": "Error", "severity": "ERROR", "stage": "model", "confidence": 0.87, "cached": True}
     assert nothing == {
         "label": "Unclassified",
-        "severity": "ERROR",
+        "severity": "INFO",
         "stage": "none",
         "confidence": 0.42,
         "reason": "low_confidence",
