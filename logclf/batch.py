@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Codes = NDArray[np.int64]
 
 NEWLINE = 10
-RULES, MODEL, LLM, NONE = "rules", "model", "llm", "none"
+RULES, PEOPLE, MODEL, LLM, NONE = "rules", "people", "model", "llm", "none"
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -28,8 +28,8 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
 
     label: one of the taxonomy's, or "Unclassified".
     severity: an OpenTelemetry severity name.
-    stage: "rules", "model", "llm", or "none" when no stage answered.
-    confidence: 0 to 1; a rule is certain, a model's is calibrated and rounded to two places.
+    stage: "rules", "people", "model", "llm", or "none" when no stage answered.
+    confidence: 0 to 1; rules and people are certain, a model's is calibrated and rounded to two places.
     rule: the id of the rule that answered.
     model: name and version of the model that answered or guessed.
     cached: the answer was remembered from an earlier line of the same template.
@@ -137,14 +137,14 @@ class VerdictTable:
     def _stated(self, verdict: Verdict, level: Severity) -> Severity:
         """The severity of a line that states a level: that level, within what the label allows.
 
-        Below the label's floor it is raised to it. Above its ceiling a rule's verdict keeps its own severity; that of
-        a model, which may be wrong, goes down to ERROR at most.
+        Below the label's floor it is raised to it. Above its ceiling a verdict of rules or people keeps its own; that
+        of a model, which may be wrong, goes down to ERROR at most.
         """
         own, label = Severity[verdict.severity], self.taxonomy.find(verdict.label)
         if label is None:
             return level
         if level > label.ceiling:
-            return own if verdict.stage == RULES else max(label.ceiling, min(level, Severity.ERROR))
+            return own if verdict.stage in (RULES, PEOPLE) else max(label.ceiling, min(level, Severity.ERROR))
         return max(level, min(own, label.floor))
 
     def rule(self, rule_id: str, label: str, severity: Severity | None) -> int:
@@ -155,7 +155,7 @@ class VerdictTable:
     def answer(self, label: str, confidence: float, stage: str, model: str | None, cached: bool = False) -> int:
         """The base code of a model's or LLM's answer."""
         severity = self.taxonomy.severity(label).name
-        rounded = min(round(confidence, 2), 0.99)  # only a rule is certain
+        rounded = 1.0 if stage == PEOPLE else min(round(confidence, 2), 0.99)  # only rules and people are certain
         return self.code(Verdict(label, severity, stage, rounded, model=model, cached=cached))
 
     def unclassified(

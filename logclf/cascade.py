@@ -6,6 +6,10 @@
 
 A stage answers or abstains with None; failing is neither. What happens on a failure is decided here and nowhere
 else: it is counted, the next stage is asked, and nothing about it is remembered, so the next such line tries again.
+Nor is a later stage's answer then, since the one that failed may know better.
+
+A stage may also give an answer that is not to be remembered, as one that has no answer yet: then only that stage and
+those behind it are asked again.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ import msgspec
 import numpy as np
 
 from . import masking
-from .batch import LLM, MODEL, RULES, Batch, Classified, Verdict, VerdictTable
+from .batch import LLM, MODEL, PEOPLE, RULES, Batch, Classified, Verdict, VerdictTable
 from .errors import StageError
 from .memory import Memory
 from .rules import NO_RULE, RuleSet, Scan
@@ -37,20 +41,32 @@ TEMPLATE_BYTES = 2048  # of a line; no stage reads further
 
 
 class Novel(msgspec.Struct, frozen=True):
-    """A template that nothing remembers, with one line of it and where that came from."""
+    """A template that nothing remembers, with one line of it and where that came from.
+
+    numbers: of the line, those that mean something, as a status or exit code does. guess: the former stage's.
+    """
 
     template: str
     sample: bytes
     source: str
+    numbers: tuple[str, ...] = ()
+    guess: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a stage thinks. When it is not `sure` it abstains, and the label is only a guess to hand on."""
+    """What a stage thinks. When it is not `sure` it abstains, and the label is only a guess to hand on.
+
+    label: empty for no opinion, which leaves the former stage's guess; an empty reason leaves its reason too.
+    remember: whether later lines may rely on it; else the stage is asked again.
+    model: who says so, where that isn't the stage's version.
+    """
 
     label: str
     confidence: float
     sure: bool
     reason: str = "low_confidence"
+    remember: bool = True
+    model: str | None = None
 
 
 class Stage(Protocol):
@@ -61,7 +77,9 @@ class Stage(Protocol):
     """
 
     name: str
-    version: str
+
+    @property
+    def version(self) -> str: ...
 
     def answer(self, novel: Sequence[Novel]) -> list[Answer | None]: ...
 
@@ -83,7 +101,8 @@ class CascadeCounts:
     failures: Counter[str] = field(default_factory=Counter)
 
 
-ALL_STAGES = (RULES, MODEL, LLM)
+ALL_STAGES = (RULES, MODEL, LLM)  # that routes name; people are always asked
+MOST_OPEN = 20_000  # templates of which it is known which stage to ask again
 
 
 class Cascade:
@@ -109,6 +128,7 @@ class Cascade:
         # Answers of different stages must not mix, so each set of stages that routes name has its own memory.
         self._memories: dict[tuple[str, ...], Memory] = {}
         self._learned: dict[tuple[str, ...], dict[bytes, int]] = {}
+        self._open: dict[tuple[str, ...], dict[bytes, Opinion]] = {}  # templates with an answer not to be remembered
         # One more than there are rules, so that NO_RULE, which is -1, has an entry too.
         codes = [self.table.rule(rule.id, rule.spec.label, _severity(rule.spec.severity)) for rule in rules.rules]
         self._rule_codes = np.array([*codes, 0], np.int64)
@@ -128,8 +148,13 @@ class Cascade:
     def replace_stages(self, stages: Sequence[Stage]) -> None:
         """Let other stages answer from the next batch on. What the old ones said is forgotten; codes stay valid."""
         self.stages = tuple(stages)
-        self._memories.clear()
+        self.forget()
         self._learned.clear()
+
+    def forget(self) -> None:
+        """Ask the stages anew about every template."""
+        self._memories.clear()
+        self._open.clear()
 
     def verdict(self, code: int) -> Verdict:
         return self.table.verdicts[code]
@@ -148,9 +173,9 @@ class Cascade:
         return self._route(source), self.rules.scope(source, path)
 
     def answers(self, novel: Mapping[bytes, Novel], allowed: tuple[str, ...]) -> dict[bytes, Verdict]:
-        """Ask the stages about templates, by Memory's keys; what may not be remembered, as after failures, is left out."""
+        """Ask the stages about templates, by Memory's keys; those that a stage failed on are left out."""
         outcomes = zip(novel, self._ask(novel, allowed), strict=True)
-        return {key: self.verdict(outcome.first) for key, outcome in outcomes if outcome.remember}
+        return {key: self.verdict(outcome.first) for key, outcome in outcomes if not outcome.failed}
 
     def learn(self, answers: Mapping[bytes, Verdict], allowed: tuple[str, ...]) -> None:
         """Take answers that were given before, elsewhere, to be remembered for good."""
@@ -185,7 +210,7 @@ class Cascade:
             codes = self._second_level(
                 [batch.line(n) for n in numbers], [kept.get(n, ()) for n in numbers], batch.source, memory, allowed
             )
-            for (key, indexes), (first, later, remember) in zip(places.items(), codes, strict=True):
+            for (key, indexes), (first, later, remember, _) in zip(places.items(), codes, strict=True):
                 for index in indexes:
                     found[index] = later
                 found[indexes[0]] = first
@@ -209,11 +234,13 @@ class Cascade:
             found = [learned.get(key) if code is None else code for key, code in zip(keys, found, strict=True)]
         outcomes = {key: Outcome(code, code, True) for key, code in zip(keys, found, strict=True) if code is not None}
         novel: dict[bytes, Novel] = {}
-        for key, text, line in zip(keys, masked, lines, strict=True):
+        for key, text, line, kept in zip(keys, masked, lines, numbers, strict=True):
             if key not in outcomes and key not in novel:
-                novel[key] = Novel(masking.readable(text[:TEMPLATE_BYTES]), line[:TEMPLATE_BYTES], source)
+                meaning = tuple(number.decode() for number in kept)
+                novel[key] = Novel(masking.readable(text[:TEMPLATE_BYTES]), line[:TEMPLATE_BYTES], source, meaning)
         if novel:
-            self.counts.templates += len(novel)
+            asked_before = self._open.get(allowed) or {}
+            self.counts.templates += len(novel) - (sum(map(asked_before.__contains__, novel)) if asked_before else 0)
             fresh = dict(zip(novel, self._ask(novel, allowed), strict=True))
             for key, outcome in fresh.items():
                 if outcome.remember:
@@ -226,59 +253,92 @@ class Cascade:
 
     def _ask(self, asked: Mapping[bytes, Novel], allowed: tuple[str, ...]) -> list[Outcome]:
         """Ask the stages in order, each for the templates that those before it left open."""
+        waiting = self._open.setdefault(allowed, {})
+        opinions = [waiting.pop(key, NO_OPINION) for key in asked]
         novel = list(asked.values())
         outcomes: list[Outcome | None] = [None] * len(novel)
-        opinions: list[Opinion] = [Opinion("no_stage") for _ in novel]
-        for stage in self.stages:
-            if stage.name not in allowed:
-                opinions = [
-                    replace(opinion, reason="route") if opinion.reason == "no_stage" else opinion
-                    for opinion in opinions
-                ]
+        again: dict[int, Opinion] = {}
+        for number, stage in enumerate(self.stages):
+            unanswered = [n for n, outcome in enumerate(outcomes) if outcome is None and opinions[n].asked <= number]
+            if stage.name not in allowed and stage.name != PEOPLE:
+                for index in unanswered:
+                    opinions[index] = opinions[index].routed_past()
                 continue
-            unanswered = [index for index, outcome in enumerate(outcomes) if outcome is None]
             if not unanswered:
-                break
+                continue
             try:
-                answers = stage.answer([novel[index] for index in unanswered])
+                answers = stage.answer([opinions[index].told(novel[index]) for index in unanswered])
             except StageError as error:
                 self.counts.failures[stage.name] += len(unanswered)
                 log.warning("the %s stage failed on %d templates: %s", stage.name, len(unanswered), error)
                 for index in unanswered:
-                    opinions[index] = replace(opinions[index], reason=f"{stage.name}_failed", remember=False)
+                    opinions[index] = replace(opinions[index], reason=f"{stage.name}_failed", failed=True)
                 continue
             for index, answer in zip(unanswered, answers, strict=True):
-                if answer is None:
-                    opinions[index] = replace(opinions[index], reason="nothing_to_read")
-                elif answer.sure:
-                    give = partial(self.table.answer, answer.label, answer.confidence, stage.name, stage.version)
-                    outcomes[index] = Outcome(give(cached=False), give(cached=True), opinions[index].remember)
-                else:
-                    opinions[index] = replace(opinions[index], reason=answer.reason, guess=answer, model=stage.version)
+                before = opinions[index]
+                opinions[index] = before.after(answer, stage)
+                if answer is not None and answer.sure:
+                    outcomes[index] = self._answered(answer, stage, opinions[index])
+                if not opinions[index].remember and before.remember and not before.failed:
+                    again[index] = replace(before, asked=number)
+        _keep_open(waiting, {key: again[index] for index, key in enumerate(asked) if index in again})
         return [outcome or self._unclassified(opinion) for outcome, opinion in zip(outcomes, opinions, strict=True)]
+
+    def _answered(self, answer: Answer, stage: Stage, opinion: Opinion) -> Outcome:
+        give = partial(self.table.answer, answer.label, answer.confidence, stage.name, answer.model or stage.version)
+        return Outcome(give(cached=False), give(cached=True), opinion.remember and not opinion.failed, opinion.failed)
 
     def _unclassified(self, opinion: Opinion) -> Outcome:
         guess, confidence = (opinion.guess.label, opinion.guess.confidence) if opinion.guess else (None, 0.0)
         give = partial(self.table.unclassified, opinion.reason, guess, confidence, opinion.model)
-        return Outcome(give(cached=False), give(cached=True), opinion.remember)
+        return Outcome(give(cached=False), give(cached=True), opinion.remember and not opinion.failed, opinion.failed)
 
 
 class Outcome(NamedTuple):
-    """A template's codes: for the line that raised it, for later lines, and whether later lines may rely on it."""
+    """A template's codes: for the line that raised it, for later lines, whether later lines may rely on it, and whether
+    a stage failed."""
 
     first: int
     later: int
     remember: bool
+    failed: bool = False
 
 
 @dataclass(frozen=True)
 class Opinion:
-    """What is known of a template that no stage has answered yet."""
+    """What is known of a template that no stage has answered yet. asked: the first stage that is still to be asked."""
 
     reason: str
     guess: Answer | None = None
     model: str | None = None
     remember: bool = True
+    failed: bool = False
+    asked: int = 0
+
+    def routed_past(self) -> Opinion:
+        return replace(self, reason="route") if self.reason == "no_stage" else self
+
+    def told(self, novel: Novel) -> Novel:
+        """The question for the next stage, with what the former ones guess."""
+        return msgspec.structs.replace(novel, guess=self.guess.label) if self.guess else novel
+
+    def after(self, answer: Answer | None, stage: Stage) -> Opinion:
+        """What is known once a stage has answered."""
+        if answer is None:
+            return replace(self, reason="nothing_to_read")
+        none_yet = f"{stage.name}_unavailable" if self.reason == "no_stage" else self.reason
+        known = replace(self, reason=answer.reason or none_yet, remember=self.remember and answer.remember)
+        return replace(known, guess=answer, model=answer.model or stage.version) if answer.label else known
+
+
+NO_OPINION = Opinion("no_stage")
+
+
+def _keep_open(waiting: dict[bytes, Opinion], more: dict[bytes, Opinion]) -> None:
+    """Add to what is open, without what has been there longest where it is too much."""
+    waiting.update(more)
+    for key in list(waiting)[: max(len(waiting) - MOST_OPEN, 0)]:
+        del waiting[key]
 
 
 def _kept_numbers(text: bytes, numbers: Sequence[tuple[int, int]]) -> dict[int, list[bytes]]:

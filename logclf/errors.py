@@ -8,6 +8,7 @@ LogclfError
 │   └── OutputClosedError   its reader has gone, which ends a run quietly
 ├── ArtifactError        a model that is incomplete, altered or of another format (exit 78)
 ├── CheckpointError      positions that cannot be read or are not ours (exit 78)
+├── AnswerStoreError     remembered answers that cannot be read or kept (exit 78)
 ├── LlmError             a call to a language model failed, with the reason (llm/calls.py)
 └── StageError           a stage of the cascade failed; never shown as a label
 
@@ -56,6 +57,10 @@ class ArtifactError(LogclfError):
 
 class CheckpointError(LogclfError):
     """Saved positions cannot be used."""
+
+
+class AnswerStoreError(LogclfError):
+    """Remembered answers cannot be read or kept. A stream goes on without them."""
 
 
 class StageError(LogclfError):

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from . import masking
-from .batch import NONE, RULES, Verdict
+from .batch import MODEL, NONE, Verdict
 from .classifier import Classifier
 from .pretty import visible
 from .scoring import by_label, calibration_error, macro_f1
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .training.labelled import Rows
 
-STAGES = ("rules", "model", "llm", "none")
+STAGES = ("rules", "people", "model", "llm", "none")
 SEVERITY_WORDS = {"WARNING": "WARN", "CRITICAL": "FATAL", "ERR": "ERROR", "INFORMATION": "INFO", "NOTICE": "INFO"}
 MOST_SHOWN = 20
 LONGEST_SAMPLE = 160
@@ -146,7 +146,7 @@ class Tested:
         stage, confidence = np.array(self.stage, np.int64), np.array(self.confidence)
         everything, first = np.ones(len(truth), np.int64), np.array(self.first, np.int64)
         count = np.array(self.count, np.int64)
-        modelled = (stage > STAGES.index(RULES)) & (guess >= 0)
+        modelled = (stage >= STAGES.index(MODEL)) & (guess >= 0)
         agreed = self.severity
         return Evaluation(
             rows=self._figures(everything),

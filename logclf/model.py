@@ -104,6 +104,11 @@ class Model:
         self._encoder, self._ngrams, self.heads, self._vocabulary = encoder, ngrams, heads, vocabulary
         self._thin = frozenset(manifest.thin)
 
+    @property
+    def encoder(self) -> Encoder:
+        """What makes its vectors, for others who look for texts that are alike."""
+        return self._encoder
+
     def probabilities(self, readings: Sequence[features.Reading]) -> Floats:
         """Calibrated probabilities of shape (len(readings), len(labels)).
 

@@ -5,6 +5,8 @@ Log lines are hostile input: control characters, terminal escapes and bidirectio
 
 from __future__ import annotations
 
+import json
+
 from .batch import Batch, Classified, VerdictTable
 from .sinks import write_all
 
@@ -14,12 +16,19 @@ _UNSAFE = [
     *(*range(0x2060, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFC), *range(0xE0000, 0xE0080)),
 ]
 _VISIBLE = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _UNSAFE} | {9: "    "}
+# The same for JSON, where such characters stand in strings only.
+_ESCAPED = {code: json.dumps(chr(code))[1:-1] if code != 0x7F else "\\u007f" for code in _UNSAFE}
 COLOURS = {"TRACE": "2", "DEBUG": "2", "INFO": "32", "WARN": "33", "ERROR": "31", "FATAL": "1;97;41"}
 
 
 def visible(text: str) -> str:
     """Text with nothing in it that a terminal would obey."""
     return text.translate(_VISIBLE)
+
+
+def json_safe(encoded: str) -> str:
+    """JSON in one line that says the same, with nothing in it that a terminal would obey."""
+    return encoded.translate(_ESCAPED)
 
 
 class PrettySink:

@@ -1,4 +1,5 @@
-"""A running stream follows `logclf models use`: between two batches, without losing or repeating a line."""
+"""A running stream follows `logclf models use` and a language model that joins in: between two batches, without losing
+or repeating a line."""
 
 from __future__ import annotations
 
@@ -6,7 +7,9 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
+from .batch import PEOPLE
 from .cascade import Cascade
 from .errors import LogclfError
 from .pretty import visible
@@ -57,6 +60,27 @@ class Switch:
         except (LogclfError, OSError, MemoryError, RuntimeError) as error:  # encoders raise what torch and its hub do
             log.error("the model stays as it is: %s", str(error) or type(error).__name__)
             return
-        self._cascade.replace_stages([model])
+        stages = [stage for stage in self._cascade.stages if stage.name != model.name]
+        place = sum(stage.name == PEOPLE for stage in stages)  # behind people, before the LLM
+        self._cascade.replace_stages([*stages[:place], model, *stages[place:]])
         self._followed = directory
         log.info("the model is now %s", visible(model.version))
+
+
+class Joins(Protocol):
+    """A stage that may find its server while it runs; `joined` counts how often what it knows has changed."""
+
+    @property
+    def joined(self) -> int: ...
+
+
+class Joining:
+    """Called before each batch; when a stage has joined in, what was remembered without it is asked again."""
+
+    def __init__(self, cascade: Cascade, stage: Joins) -> None:
+        self._cascade, self._stage, self._joined = cascade, stage, stage.joined
+
+    def __call__(self) -> None:
+        if self._stage.joined != self._joined:
+            self._joined = self._stage.joined
+            self._cascade.forget()

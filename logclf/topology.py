@@ -6,12 +6,13 @@ import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from . import resources
 from .cache import DirectoryCache, default_directory
-from .cascade import Cascade, Route
+from .cascade import Cascade, Route, Stage
 from .errors import ArtifactError
 from .model import Model, load_model, read_manifest
 from .pretty import visible
@@ -23,6 +24,9 @@ from .taxonomy import DEFAULT, Taxonomy
 from .taxonomyfile import load_taxonomy
 from .version import __version__
 from .yamlfile import read_bytes
+
+if TYPE_CHECKING:
+    from .llm.settings import LlmSettings
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +115,7 @@ class Setup(msgspec.Struct, frozen=True):
     packs: whether the shipped packs come behind both.
     model: the artifact's directory; None for rules alone.
     followed: what `models use` chose, where nobody named a model: a later choice may replace the model while it runs.
+    llm: how a language model is asked what is left; None for not at all.
     """
 
     taxonomy: Taxonomy = DEFAULT
@@ -119,6 +124,7 @@ class Setup(msgspec.Struct, frozen=True):
     packs: bool = True
     model: Path | None = None
     followed: Path | None = None
+    llm: LlmSettings | None = None
 
     def rule_set(self) -> RuleSet:
         """All its rules in the order in which they are tried."""
@@ -164,15 +170,25 @@ def first_that_fits(taxonomy: Taxonomy, chosen: Path, shipped: Path) -> Path | N
     return None if strangers(read_manifest(shipped).labels, taxonomy) else shipped
 
 
-def build(setup: Setup, routes: Iterable[Route] = ()) -> Cascade:
-    """The cascade of a setup: rules, memory and, unless it has none, its model.
+def build(setup: Setup, routes: Iterable[Route] = (), patient: bool = False, asks: bool = True) -> Cascade:
+    """The cascade of a setup: rules, memory and, unless it has none, its model and its language model.
+
+    patient: the language model is waited for as long as it takes. asks: False where another process asks it.
 
     Raises:
-        ConfigError: a rule file is wrong, with file:line.
+        ConfigError: a rule file is wrong, with file:line; a language model that must be there is not.
         ArtifactError: the model does not verify, or gives labels that the taxonomy lacks.
     """
-    stages = (fitting_model(setup.model, setup.taxonomy),) if setup.model else ()
-    return Cascade(setup.taxonomy, setup.rule_set(), stages, routes)
+    stages: list[Stage] = [fitting_model(setup.model, setup.taxonomy)] if setup.model else []
+    rules = setup.rule_set()
+    if setup.llm:
+        from .llm.assembly import llm_stage, people_stage  # with redaction, for those who use it
+
+        if people := people_stage(setup.taxonomy, setup.llm):
+            stages.insert(0, people)
+        if stage := llm_stage(setup.llm, setup.taxonomy, rules.rules, patient, asks):
+            stages.append(stage)
+    return Cascade(setup.taxonomy, rules, stages, routes)
 
 
 def fitting_model(directory: Path, taxonomy: Taxonomy) -> Model:

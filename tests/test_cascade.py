@@ -210,6 +210,42 @@ def test_a_failing_llm_leaves_the_models_guess() -> None:
     assert len(llm.asked) == 2
 
 
+def test_an_answer_that_is_not_to_be_remembered_is_asked_again_of_its_own_stage_only() -> None:
+    model, llm = FakeStage("model", SURE), FakeStage("llm", {"login": Answer("", 0.0, False, "later", remember=False)})
+    made = cascade(model, llm)
+    first, second = verdicts(made, "login 1", "login 2")
+    assert (first.reason, first.guess, first.model, first.cached) == ("later", "User Action", "model@1", False)
+    assert second.cached
+    llm.answers = {"login": Answer("Security Alert", 0.9, True, model="older@1")}
+    (found,) = verdicts(made, "login 3")
+    assert (found.label, found.stage, found.model) == ("Security Alert", "llm", "older@1")
+    assert verdicts(made, "login 4")[0].cached
+    assert [len(stage.asked) for stage in (model, llm)] == [1, 2]
+    assert llm.asked[0].guess == "User Action"
+    assert made.counts.templates == 1
+
+
+def test_no_opinion_leaves_reason_and_guess_as_they_were() -> None:
+    model, llm = FakeStage("model", SURE), FakeStage("llm", {"login": Answer("", 0.0, False, reason="")})
+    assert verdicts(cascade(model, llm), "login 1") == verdicts(cascade(model), "login 1")
+    assert verdicts(cascade(llm), "login 1")[0].reason == "llm_unavailable"
+
+
+def test_what_is_forgotten_is_asked_anew() -> None:
+    model = FakeStage("model", SURE)
+    made = cascade(model)
+    verdicts(made, "login 1")
+    made.forget()
+    assert not verdicts(made, "login 2")[0].cached
+    assert len(model.asked) == 2
+
+
+def test_stages_are_told_the_numbers_that_mean_something() -> None:
+    llm = FakeStage("llm")
+    verdicts(cascade(llm), '"GET / HTTP/1.1" 200 1', "exit code 7")
+    assert [novel.numbers for novel in llm.asked] == [("200",), ("7",)]
+
+
 def test_routes_choose_the_stages_and_the_first_that_fits_counts() -> None:
     model, llm = FakeStage("model", SURE), FakeStage("llm", {"disk": Answer("Error", 1.0, True)})
     rules = [make_rule("full", "disk full")]

@@ -47,9 +47,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     classic.write(tmp_path / "history.csv")
     rows = [f"{label},{what} {n}\n" for label, what in (("Low", "started"), ("High", "lost")) for n in WORDS]
     (tmp_path / "incidents.csv").write_text("label,message\n" + "".join(rows))
+    (tmp_path / "theirs.jsonl").write_text('{"template":"disk <n> is slow","label":"Error","provenance":"human"}\n')
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive" / "app.log.gz").write_bytes(gzip.compress(sample.read_bytes()))
     (tmp_path / "my-rules").mkdir()
+    (tmp_path / "logclf.yaml").write_text(next(b for b in blocks("yaml") if "llm:" in b))
     (tmp_path / "my-rules" / "shop.yaml").write_text(next(b for b in blocks("yaml") if "shop.payment" in b))
     return tmp_path
 

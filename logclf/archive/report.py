@@ -7,7 +7,7 @@ from typing import Any
 from ..pretty import visible
 from .run import Outcome
 
-STAGES = {"rules": "rules", "model": "model", "llm": "llm", "none": "unclassified"}
+STAGES = {"rules": "rules", "people": "people", "model": "model", "llm": "llm", "none": "unclassified"}
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:

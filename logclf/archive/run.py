@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -25,11 +25,15 @@ from .survey import Answers, Merged
 from .task import ANSWERS, Recipe, Task, forget, hold, label, survey
 from .work import Counts, WorkDirectory
 
+if TYPE_CHECKING:
+    from ..llm.stage import LlmStage
+
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
 BLOCK = 256  # templates asked at a time
+LLM_BLOCK = 16  # where each takes a second
 
 
 class Bar(Protocol):
@@ -142,6 +146,9 @@ class Run:
         self._counts: dict[Split, Counts] = {}
         self._finished: dict[int, Counts] = {}  # by input, of outputs that an earlier run put in their place
         self._answers = ""
+        self._llm = _llm_of(cascade)
+        if self._llm:
+            self._llm.stopped = self._stopped
         self._templates = 0
 
     def run(self) -> Outcome:
@@ -166,6 +173,11 @@ class Run:
             passes,
             self._templates,
         )
+
+    def _stopped(self) -> bool:
+        """For a wait: a signal ends it by an error."""
+        self._interrupts.check()
+        return False
 
     def _find_done(self) -> None:
         """What an earlier run has done: whole outputs, and parts of others."""
@@ -193,9 +205,10 @@ class Run:
     def _survey_where_it_pays(self) -> int:
         """Ask the stages once for all splits, if there is more than one process to save from asking by itself."""
         splits = self._missing()
-        wanted = self._request.passes or (
-            2 if self._request.jobs > 1 and len(splits) > 1 and slow(self._cascade) else 1
-        )
+        several = self._request.jobs > 1
+        wanted = self._request.passes or (2 if several and len(splits) > 1 and slow(self._cascade) else 1)
+        if self._llm and (several or not self._request.passes):
+            wanted = 2  # other processes don't ask it, and its budget should go to the templates of most lines
         if wanted == 1 or not splits:
             return 1
         saved = self._work.path / ANSWERS
@@ -214,9 +227,10 @@ class Run:
         self._bar.begin("asking about new templates", len(merged))
         answers: list[Answers] = []
         for allowed, found in merged.by_stages().items():
-            for start in range(0, len(found), BLOCK):
+            size = LLM_BLOCK if self._llm else BLOCK
+            for start in range(0, len(found), size):
                 self._interrupts.check()
-                block = found[start : start + BLOCK]
+                block = found[start : start + size]
                 verdicts = self._cascade.answers({each.key: each.novel for each in block}, allowed)
                 answers.append(Answers(allowed, verdicts))
                 self._bar.advance(len(block))
@@ -270,6 +284,10 @@ class Run:
 
     def _size(self, split: Split) -> int:
         return self._plan.inputs[split.input].size if split.end < 0 else split.end - split.start
+
+
+def _llm_of(cascade: Cascade) -> LlmStage | None:
+    return next((cast("LlmStage", stage) for stage in cascade.stages if stage.name == LLM), None)
 
 
 def slow(cascade: Cascade) -> bool:

@@ -11,7 +11,15 @@ from typing import Any
 
 import click
 
-from ..errors import ArtifactError, CheckpointError, ConfigError, InputError, LogclfError, OutputClosedError
+from ..errors import (
+    AnswerStoreError,
+    ArtifactError,
+    CheckpointError,
+    ConfigError,
+    InputError,
+    LogclfError,
+    OutputClosedError,
+)
 from ..version import __version__
 
 # name → (module, one-line help); shown by `logclf --help` without importing the modules
@@ -26,6 +34,8 @@ COMMANDS = {
     "test": ("rules", "Run the examples of rules through the whole rule set."),
     "rules": ("rules", "List, show and explain rules."),
     "models": ("models", "List, show, choose, store and compare models."),
+    "memory": ("memory", "List, correct, export, import and forget what the LLM answered."),
+    "doctor": ("doctor", "Check engines, rules, model, directories, language model; say what to type."),
 }
 log = logging.getLogger("logclf")
 
@@ -108,7 +118,7 @@ def report_to_stderr(inside_shipper: bool) -> None:
 
 def exit_code(error: LogclfError) -> int:
     """The exit code that an error stands for."""
-    if isinstance(error, (ConfigError, ArtifactError, CheckpointError)):
+    if isinstance(error, (ConfigError, ArtifactError, CheckpointError, AnswerStoreError)):
         return EXIT_CONFIG
     return EXIT_USAGE if isinstance(error, InputError) else 1
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .stream import CascadeOptions, cascade_options, share
+from .stream import CascadeOptions, asking, cascade_options, share
 
 if TYPE_CHECKING:
     from ..batch import Batch, Classified
@@ -29,8 +29,9 @@ def bench_command(file: Path, as_json: bool, chosen: CascadeOptions) -> None:
     from ..sources.tail import open_regular  # 0.1 s with the engine, which --help need not pay
 
     os.close(open_regular(str(file)))  # complain before the rules are compiled
-    cascade = chosen.build()
-    report = measure(file, cascade)
+    cascade = chosen.without_llm().build()
+    with asking(cascade):
+        report = measure(file, cascade)
     if as_json:
         from msgspec import json
 
@@ -88,7 +89,7 @@ def measure(file: Path, cascade: Cascade) -> dict[str, Any]:
         "mb_per_s": round(decoder.counts.bytes / total / 1e6, 1),
         "us_per_line": round(total / lines * 1e6, 3),
         "steps": {step: round(spent / lines * 1e6, 3) for step, spent in seconds.items()},
-        "stages": {stage: stages[stage] for stage in ("rules", "model", "llm", "none")},
+        "stages": {stage: stages[stage] for stage in ("rules", "people", "model", "llm", "none")},
         "memory_hit_rate": round(tally.remembered(cascade.table) / max(tally.lines - stages["rules"], 1), 4),
         "templates": cascade.counts.templates,
         "peak_rss_mb": round(peak_memory() / 1e6, 1),

@@ -126,9 +126,10 @@ def classify_command(
     request = Request(
         files, output, settings, overwrite, resume, jobs or cores(), 0 if passes == "auto" else int(passes)
     )
+    recipe = chosen.for_archives()
     try:
         with ProgressBar() as bar:
-            outcome = classify(request, chosen, bar)
+            outcome = classify(request, recipe, bar)
     except InterruptedRunError:
         log.info("interrupted%s", "" if to_stdout else "; what is done is kept, --resume goes on from there")
         return 130

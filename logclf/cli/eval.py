@@ -40,6 +40,7 @@ def eval_command(
 
     columns = Columns(text_column, label_column, source_column)
     rows = read_rows(data, columns, form, encoding)
+    chosen = chosen.without_llm()
     names = chosen.setup().taxonomy.names
     tested, result = evaluate(rows, Classifier(chosen.build()), names)
     if tested.unknown and not skip_unknown:

@@ -6,7 +6,7 @@ import logging
 
 import click
 
-from .stream import CascadeOptions, cascade_options, flush_option, keys, message_key_option, summary
+from .stream import CascadeOptions, asking, cascade_options, flush_option, keys, message_key_option, summary
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,9 @@ def filter_command(form: str, source: str, message_keys: str, chosen: CascadeOpt
     forms = frozenset((TEXT,)) if form == "text" else EVENT_FORMS
     decoder = Decoder(source, None, forms, keys(message_keys))
     stop.on_signals()  # first of all: what is in the pipe is labelled even if one comes now
-    cascade, switch = chosen.follow()
+    cascade, look = chosen.follow()
     lines = PipeSource(0, decoder, stop, flush_ms / 1000)
     sink = DescriptorSink(1, Encoder(cascade.table))
-    tally = run(lines, cascade, sink, before_batch=switch)
-    log.info("%s", summary(tally, cascade.table, decoder.counts))
+    with asking(cascade, stop):
+        tally = run(lines, cascade, sink, before_batch=look)
+    log.info("%s", summary(tally, cascade, decoder.counts))

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from ..errors import OutputClosedError, OutputError
-from .stream import CascadeOptions, cascade_options, flush_option, keys, message_key_option, summary
+from .stream import CascadeOptions, asking, cascade_options, flush_option, keys, message_key_option, summary
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def tail_command(
     tailed = TailSource(files, decoder, stop, follow=follow, begin=where, wait=flush_ms / 1000)
     tailed.output = regular_file(output)
     tailed.check()
-    cascade, switch = chosen.follow()
+    cascade, look = chosen.follow()
     tailed.store = CheckpointStore(checkpoint) if checkpoint else None
     sink: Sink
     if pretty:
@@ -97,13 +97,14 @@ def tail_command(
     stop.on_signals()
     tally = Tally(time.monotonic())
     try:
-        run(tailed, cascade, sink, tally, switch)
+        with asking(cascade, stop):
+            run(tailed, cascade, sink, tally, look)
     except OutputClosedError:
         raise  # the reader has what it wanted, and no summary was asked for
     except OutputError:
-        log.info("%s", summary(tally, cascade.table, counts))
+        log.info("%s", summary(tally, cascade, counts))
         raise
-    log.info("%s", summary(tally, cascade.table, counts))
+    log.info("%s", summary(tally, cascade, counts))
     if stop.signal == signal.SIGINT:
         return 130
     return 1 if tailed.skipped and not follow else 0
