@@ -16,22 +16,17 @@ from logclf.features import read
 from logclf.taxonomy import DEFAULT
 from logclf.training.embedders import Embedder, shipped_static
 from logclf.training.labelled import Columns, Rows, collect, read_rows
-from logclf.training.recipe import (
-    FEW,
+from logclf.training.measure import Report, seventy_thirty
+from logclf.training.prepared import (
     LEAST_BACKGROUND,
     REHEARSAL_WEIGHT,
     Data,
-    Report,
-    Trained,
     background_sample,
-    manifest_of,
     prepare,
     rehearsal,
     row_weights,
-    seventy_thirty,
-    train,
-    vocabulary_of,
 )
+from logclf.training.recipe import FEW, Trained, manifest_of, train, vocabulary_of
 
 from . import classic
 

@@ -16,25 +16,27 @@ from hypothesis import strategies as st
 from logclf.cascade import Novel
 from logclf.features import Reading, read
 from logclf.model import FEW_EXAMPLES, FORMAT, UNFAMILIAR, VOCABULARY, Manifest, Model, load_model, save_model
-from logclf.training.embedders import Embedder, shipped_static
-from logclf.training.fit import (
-    ABSENT,
+from logclf.training.calibration import (
     LOWEST,
     SURE,
-    Companion,
-    Examples,
-    Fitted,
     HeldOut,
     calibrate,
-    describe,
     find_threshold,
-    fit,
     floor_to,
-    folds,
-    inverse_document_frequency,
     least_answers,
     lower_bound,
     more_needed,
+)
+from logclf.training.embedders import Embedder, shipped_static
+from logclf.training.fit import (
+    ABSENT,
+    Companion,
+    Examples,
+    Fitted,
+    describe,
+    fit,
+    folds,
+    inverse_document_frequency,
     scores,
 )
 from logclf.training.recipe import vocabulary_of

@@ -18,7 +18,7 @@ from logclf.errors import ConfigError
 from logclf.model import Manifest
 from logclf.pretty import visible
 from logclf.training import figures
-from logclf.training.recipe import Conflict, LabelFigures, Mistake, Report, Split
+from logclf.training.measure import Conflict, LabelFigures, Mistake, Report, Split
 from logclf.training.report import card, code, headline, outlook, page, percent, text
 
 HOSTILE = (

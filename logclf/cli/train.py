@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ..profile import Profile
     from ..taxonomy import Taxonomy
     from ..training.embedders import Embedder
-    from ..training.recipe import Report, Trained
+    from ..training.measure import Report
+    from ..training.recipe import Trained
 
 DEFAULT_NAME = "custom"
 
@@ -100,8 +101,9 @@ def train_command(
     from ..taxonomyfile import load_taxonomy
     from ..training.embedders import embedder
     from ..training.labelled import Columns, collect, read_rows, unknown_labels
+    from ..training.prepared import prepare
     from ..training.publish import check_file, copy_report, export_estimators
-    from ..training.recipe import prepare, train
+    from ..training.recipe import train
 
     chosen = load_profile(profile)
     labels = load_taxonomy(taxonomy) if taxonomy else chosen.taxonomy

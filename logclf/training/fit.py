@@ -11,8 +11,9 @@ import numpy as np
 
 from ..encoders import Encoder, NGrams, count_ngrams
 from ..features import Reading, words
-from ..model import Heads, log_softmax, with_levels
-from ..scoring import calibration_error, coverage_curve, macro_f1
+from ..model import Heads, with_levels
+from ..scoring import calibration_error, macro_f1
+from .calibration import Calibration, HeldOut, Threshold, calibrate, find_threshold, floor_to
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,11 +28,9 @@ TRIAL_FOLDS = 2  # that choose the regularisation
 # Inverse regularisation of the vector head and the n-gram head. C = 1 is under-confident on both.
 STRENGTHS = ((3.0, 10.0), (10.0, 30.0), (30.0, 100.0))
 USUAL_STRENGTH = STRENGTHS[1]
-SURE = 0.95  # of Clopper-Pearson's one-sided bound
 MAX_KNOWN_WORDS = 0.6  # real systems' lines have 86 % at the median and 55 % at the lowest hundredth; random words none
 TOLERANCE = 1e-3  # of the optimiser: ten times finer costs twice the time and changes no figure
 ABSENT = -30.0  # log-probability of a label that a fold's training part lacks
-LOWEST = 0.5  # threshold: what is less likely than not is no answer, however right such guesses happened to be
 RARE = 500  # training texts: for each so many, up to twice, an n-gram must be in one more of them to get a weight
 
 Progress = Callable[[str], None]
@@ -84,67 +83,6 @@ class Features:
     def with_companions(self, rows: Integers) -> Integers:
         """Rows to train on: the chosen examples and all companions."""
         return np.concatenate((rows, np.arange(self.examples, len(self.truth))))
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How two heads' log-probabilities become one probability."""
-
-    mix: float
-    temperature: float
-
-    def apply(self, dense: Floats, sparse: Floats) -> Floats:
-        scores = (dense * (1 - self.mix) + sparse * self.mix) / self.temperature
-        return np.exp(log_softmax(scores.astype(np.float32)))
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Predictions for examples by models that did not see them: what every figure is measured on.
-
-    table: calibrated probabilities (examples, classes). nearness, known: what familiarity is judged by.
-    """
-
-    table: Floats
-    truth: Integers
-    nearness: Floats
-    known: Floats
-    labels: int
-
-    @property
-    def best(self) -> Integers:
-        found: Integers = self.table[:, : self.labels].argmax(axis=1)
-        return found
-
-    @property
-    def sureness(self) -> Floats:
-        found: Floats = self.table[:, : self.labels].max(axis=1)
-        return found
-
-    @property
-    def right(self) -> Bools:
-        found: Bools = self.best == self.truth
-        return found
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """Where the model begins to answer, and what that promises on held-out examples.
-
-    bound: Clopper-Pearson's lower bound of the precision, at 95 %. needed: how many more labelled examples a promise
-    of the target would take at this precision; 0 where it holds, None where more examples do not help. Where nothing
-    is answered, how many more it takes at the least: None where there are enough for that.
-    """
-
-    value: float
-    precision: float
-    coverage: float
-    bound: float
-    needed: int | None
-
-    @property
-    def promised(self) -> bool:
-        return self.needed == 0
 
 
 @dataclass(frozen=True)
@@ -225,11 +163,6 @@ def fit(
         examples.names, idf, heads, calibration, threshold, familiarity, known_words, anchors, held_out, strength,
         found, tuple(examples.names[number] for number in thin.tolist()), answerable, (dense, sparse),
     )  # fmt: skip
-
-
-def floor_to(value: Any, digits: int = 3) -> float:
-    """Rounded down: a limit that was measured must not exclude what it was measured on."""
-    return float(np.floor(float(value) * 10**digits) / 10**digits)
 
 
 def inverse_document_frequency(texts: Sequence[str], width: int = WIDTH) -> Floats:
@@ -358,28 +291,6 @@ def softmax_weights(head: Any, width: int, classes: int) -> tuple[Floats, Floats
     return whole, biases
 
 
-def calibrate(dense: Floats, sparse: Floats, truth: Integers) -> tuple[Calibration, float]:
-    """The mix and temperature that make held-out probabilities the most likely (Guo et al. 2017), with their loss.
-
-    One weight for each head says both: their sum is 1 / temperature, and the second's share is the mix. Where every
-    held-out answer is right, ever colder would be ever likelier: so one more example is taken to be wrong than was
-    seen (Platt's target, 1999).
-    """
-    from scipy.optimize import minimize
-
-    rows, doubt = np.arange(len(truth)), 1 / (len(truth) + 2)
-
-    def loss(weights: NDArray[np.float64]) -> float:
-        table = log_softmax((dense * weights[0] + sparse * weights[1]).astype(np.float32))
-        own = table[rows, truth]
-        others = (table.sum(axis=1) - own) / max(table.shape[1] - 1, 1)
-        return float(-((1 - doubt) * own + doubt * others).mean())
-
-    best = minimize(loss, [0.5, 0.5], method="Nelder-Mead", bounds=[(0.0, 20.0)] * 2)
-    total = max(float(best.x.sum()), 1e-3)
-    return Calibration(float(np.round(best.x[1] / total, 4)), float(np.round(1 / total, 4))), float(best.fun)
-
-
 def familiarity_of(
     examples: Examples, found: Features, parts: Sequence[tuple[Integers, Integers]]
 ) -> tuple[Floats, Floats]:
@@ -401,53 +312,6 @@ def nearest(vectors: Floats, others: Floats) -> Floats:
     """The cosine of each vector to the nearest of the others; all of length 1."""
     blocks = [(vectors[start : start + 256] @ others.T).max(axis=1) for start in range(0, len(vectors), 256)]
     return np.concatenate(blocks)
-
-
-def find_threshold(held_out: HeldOut, answerable: Bools, target: float) -> Threshold:
-    """The lowest threshold whose precision is surely the target, by Clopper-Pearson's lower bound at 95 %.
-
-    Where there are too few examples to be sure, the lowest whose measured precision is the target, and how many more
-    examples the promise takes; where not even that is reached, one that answers nothing.
-    """
-    chosen = answerable & (held_out.sureness >= LOWEST)
-    sureness, right = held_out.sureness[chosen], held_out.right[chosen]
-    nothing = Threshold(1.0, 0.0, 0.0, 0.0, max(least_answers(target) - len(held_out.truth), 0) or None)
-    if not len(right):
-        return nothing
-    thresholds, _, precision = coverage_curve(sureness, right)
-    answered = np.searchsorted(np.sort(-sureness), -thresholds, side="right")
-    bounds = lower_bound(np.round(precision * answered).astype(int), answered)
-    for reached, sure in ((bounds >= target, True), (precision >= target, False)):
-        if reached.any():
-            last = int(np.flatnonzero(reached)[-1])
-            share = int(answered[last]) / len(held_out.truth)
-            needed = 0 if sure else more_needed(float(precision[last]), int(answered[last]), target)
-            value = max(floor_to(thresholds[last], 4), LOWEST)
-            return Threshold(value, float(precision[last]), share, float(bounds[last]), needed)
-    return nothing
-
-
-def least_answers(target: float) -> int:
-    """How many answers without one mistake promise the target, by the same bound."""
-    return int(np.ceil(np.log(1 - SURE) / np.log(target)))
-
-
-def lower_bound(right: Integers, answered: Integers) -> NDArray[np.float64]:
-    """Clopper and Pearson's lower bound (1934) of the precision, one-sided at 95 %."""
-    from scipy.stats import beta
-
-    bound = beta.ppf(1 - SURE, np.maximum(right, 1), answered - right + 1)
-    return np.where(right > 0, bound, 0.0)
-
-
-def more_needed(precision: float, answered: int, target: float) -> int | None:
-    """How many more answered examples, at this precision, a promise of the target takes; None if no number does."""
-    if precision <= target:
-        return None
-    for total in (int(answered * 1.1**step) + step for step in range(200)):
-        if lower_bound(np.array([int(precision * total)]), np.array([total]))[0] >= target:
-            return max(total - answered, 1)
-    return None
 
 
 def describe(fitted: Fitted) -> dict[str, Any]:

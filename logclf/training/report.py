@@ -18,7 +18,7 @@ from .page import FRAME
 
 if TYPE_CHECKING:
     from ..model import Manifest
-    from .recipe import Mistake, Report, Split
+    from .measure import Mistake, Report, Split
 
 Html = NewType("Html", str)
 
@@ -93,7 +93,7 @@ def outlook(report: Report) -> str:
 
 def overall(splits: Sequence[Split]) -> Split:
     """All sources as one: accuracy over their templates, and the mean of their macro-F1."""
-    from .recipe import Split  # it imports what fitting takes
+    from .measure import Split  # it imports what fitting takes
 
     examples = sum(each.examples for each in splits)
     accuracy = sum(each.accuracy * each.examples for each in splits) / max(examples, 1)
