@@ -258,7 +258,7 @@ def test_bench_json_has_the_figures_that_scripts_read() -> None:
         *("memory_hit_rate", "templates", "peak_rss_mb"),
     ]
     assert list(report["steps"]) == ["read", "decode", "classify", "encode", "write"]
-    assert set(report["stages"]) == {"rules", "model", "llm", "none"}
+    assert set(report["stages"]) == {"rules", "people", "model", "llm", "none"}
     assert report["lines"] == sum(report["stages"].values()) == COUNT - JOINED
     assert 0 <= report["memory_hit_rate"] <= 1
     assert report["templates"] > 0

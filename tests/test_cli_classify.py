@@ -60,7 +60,7 @@ def test_the_report_as_json(rows: Path, tmp_path: Path) -> None:
     report = json.loads(done.stdout)
     assert report["rows"] == sum(report["stages"].values()) == sum(report["labels"].values()) == len(ROWS)
     assert report["outputs"] == {str(rows): str(tmp_path / "out.csv")}
-    assert set(report["stages"]) == {"rules", "model", "llm", "none"}
+    assert set(report["stages"]) == {"rules", "people", "model", "llm", "none"}
 
 
 def test_results_are_those_of_filter(tmp_path: Path) -> None:
